@@ -1,0 +1,1 @@
+"""Call Python, run jobs and launch programs on any machine you can reach."""
