@@ -1,0 +1,80 @@
+"""Fixtures that all tests share: an environment that is not the user's own, and running servers."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.kit.sshd import SshServer, ssh_server
+
+REAL_SSH = shutil.which("ssh")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def session_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep the user's own home, configuration and agent out of every test, session fixtures included."""
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory(prefix="run-") as run:
+        isolate(patch, tmp_path_factory.mktemp("home"))
+        # Sockets live there, and a socket's path must be short.
+        patch.setenv("XDG_RUNTIME_DIR", run)
+        patch.setenv("PATH", f"{ssh_of_home(tmp_path_factory.mktemp('bin'))}:{os.environ['PATH']}")
+        for name in ("SSH_AUTH_SOCK", "SSH_ASKPASS", "DISPLAY", "NO_COLOR"):
+            patch.delenv(name, raising=False)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def client_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty home directory for the client, fresh for each test."""
+    home = tmp_path_factory.mktemp("home")
+    isolate(monkeypatch, home)
+    return home
+
+
+@pytest.fixture(scope="session")
+def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
+    """A running ssh server, shared: leave it as you found it."""
+    with ssh_server(tmp_path_factory.mktemp("sshd") / "server") as server:
+        yield server
+
+
+@pytest.fixture
+def ssh_address(sshd: SshServer, client_home: Path) -> str:
+    """The shared server's name, which ~/.ssh/config explains to both ssh connectors."""
+    configure_ssh(client_home, sshd)
+    return sshd.name
+
+
+def configure_ssh(home: Path, *servers: SshServer) -> None:
+    """Write ~/.ssh/config in ``home`` so that each server answers to its name."""
+    folder = home / ".ssh"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    (folder / "config").write_text("".join(server.config_file.read_text() for server in servers))
+
+
+def isolate(patch: pytest.MonkeyPatch, home: Path) -> None:
+    patch.setenv("HOME", str(home))
+    for name, folder in (
+        ("CONFIG", ".config"),
+        ("STATE", ".local/state"),
+        ("CACHE", ".cache"),
+        ("DATA", ".local/share"),
+    ):
+        patch.setenv(f"XDG_{name}_HOME", str(home / folder))
+
+
+def ssh_of_home(folder: Path) -> Path:
+    """Return a folder whose ``ssh`` reads $HOME/.ssh/config; the real one looks in the account's home only."""
+    program = folder / "ssh"
+    program.write_text(
+        f"""#!/bin/sh
+config=$HOME/.ssh/config
+[ -f "$config" ] || config=/dev/null
+exec {REAL_SSH} -F "$config" "$@"
+"""
+    )
+    program.chmod(0o755)
+    return folder
