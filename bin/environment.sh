@@ -30,6 +30,6 @@ make_environment() {
         return
     fi
     "$1/bin/python" -c "" 2>/dev/null || "$2" -m venv --clear "$1"
-    "$1/bin/python" -m pip install --quiet --disable-pip-version-check --editable "$3"
+    "$1/bin/python" -m pip install -qq --editable "$3"
     echo "$stamp" >"$1/stamp"
 }
