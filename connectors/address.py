@@ -39,7 +39,9 @@ def parse_address(text: str) -> Address:
     brackets.  Raises UsageError with what is wrong.
     """
     if not text or text != text.strip() or "\0" in text or "\n" in text:
-        raise UsageError(f"{text!r} is not a host", "A host is 'user@host', 'local:' or a URL such as 'openssh://host'.")
+        raise UsageError(
+            f"{text!r} is not a host", "A host is 'user@host', 'local:' or a URL such as 'openssh://host'."
+        )
     match = _SCHEME.match(text)
     if match and text.startswith("//", match.end()):
         authority, slash, path = text[match.end() + 2 :].partition("/")

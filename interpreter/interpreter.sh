@@ -1,0 +1,63 @@
+#!/bin/sh
+# Runs one request:        interpreter.sh REQUEST RESPONSE
+# Says what is here:       interpreter.sh --probe MARKER ROOT DIGEST ENVIRONMENT
+# All else:                goes to the Python beside this file; see main.py.
+#
+# SREMOTE_PYTHON names the Python to use.  Without it the first on PATH that is
+# 3.6 or newer is taken.  Plain POSIX sh: no bash, no csh.
+
+usable() {
+    path=$(command -v "$1" 2>/dev/null) || return 1
+    "$path" -c 'import sys; sys.exit(sys.version_info < (3, 6))' </dev/null >/dev/null 2>&1
+}
+
+find_python() {
+    if [ -n "$SREMOTE_PYTHON" ]; then
+        usable "$SREMOTE_PYTHON"
+        return
+    fi
+    for name in python3 python3.14 python3.13 python3.12 python3.11 python3.10 \
+        python3.9 python3.8 python3.7 python3.6 python pypy3; do
+        usable "$name" && return
+    done
+    return 1
+}
+
+probe() {
+    marker=$1 root=$2 digest=$3 environment=$4
+    case $root in /*) ;; *) root=${HOME%/}/$root ;; esac
+    printf '\n%s\nhome=%s\nroot=%s\n' "$marker" "$HOME" "$root"
+    [ -f "$root/interpreter/$digest/interpreter.sh" ] && echo interpreter=yes
+    if [ -n "$environment" ] && [ -x "$root/env/$environment/bin/python" ]; then
+        echo environment=yes
+        SREMOTE_PYTHON=$root/env/$environment/bin/python
+    fi
+    if find_python; then
+        "$path" -c '
+import os, platform, sys
+print("python=" + (sys.executable or sys.argv[1]))
+print("version=%d.%d.%d" % sys.version_info[:3])
+print("implementation=" + sys.implementation.name)
+print("platform=" + platform.platform())
+print("hostname=" + platform.node())
+' "$path" </dev/null
+    fi
+    printf '%s\n' "$marker"
+}
+
+if [ "$1" = --probe ]; then
+    shift
+    probe "$@"
+    exit 0
+fi
+
+if [ -z "$SREMOTE_PYTHON" ]; then
+    if ! find_python; then
+        echo 'sremote: no Python 3.6 or newer on PATH; set SREMOTE_PYTHON to one' >&2
+        exit 127
+    fi
+    SREMOTE_PYTHON=$path
+fi
+# Python 3.6 takes a host without a locale for an ASCII one.
+[ -n "$LC_ALL$LC_CTYPE$LANG" ] || export LC_CTYPE=C.UTF-8
+exec "$SREMOTE_PYTHON" "$(dirname "$0")/__main__.py" "$@"

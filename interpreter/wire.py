@@ -5,7 +5,10 @@ A message is, in this order:
     8 bytes   ``SREMOTE1``: what this is, and the format's version
     4 bytes   length of the header, unsigned, big endian, at most HEADER_LIMIT
     header    one JSON object in UTF-8; ``sections`` lists ``[name, length]`` pairs
-    sections  the bytes of each section, one after the other, nothing behind them
+    sections  the bytes of each section, one after the other, nothing behind the last
+
+Each section begins at a multiple of 16 bytes, behind zeros where it must, so that
+the arrays in them can be used in place.
 
 Lengths are checked against the bytes that are really there before anything is
 allocated for them, so that a damaged or hostile file costs nothing.
@@ -19,6 +22,7 @@ from .errors import FormatError
 
 MAGIC = b"SREMOTE1"
 HEADER_LIMIT = 4 << 20
+ALIGNMENT = 16
 _PREFIX = struct.Struct(">8sI")
 
 Buffer = Union[bytes, bytearray, memoryview]
@@ -54,13 +58,16 @@ class Message:
 
     def chunks(self) -> List[Buffer]:
         """Return the message as buffers to be written one after the other."""
-        sizes = [[name, sum(_size(part) for part in parts)] for name, parts in self.sections]
+        sizes = [(name, sum(_size(part) for part in parts)) for name, parts in self.sections]
         header = json.dumps(dict(self.header, sections=sizes), separators=(",", ":")).encode()
         if len(header) > HEADER_LIMIT:
             raise FormatError("the header has {} bytes; {} are allowed".format(len(header), HEADER_LIMIT))
         chunks: List[Buffer] = [_PREFIX.pack(MAGIC, len(header)) + header]
-        for _, parts in self.sections:
+        position = _PREFIX.size + len(header)
+        for (_, parts), (_, size) in zip(self.sections, sizes):
+            chunks.append(bytes(-position % ALIGNMENT))
             chunks.extend(parts)
+            position += -position % ALIGNMENT + size
         return chunks
 
     def to_bytes(self) -> bytes:
@@ -87,8 +94,9 @@ def parse(data: Buffer) -> Message:
     header = _header(bytes(view[_PREFIX.size : start]))
     sections: List[Section] = []
     for name, size in header.pop("sections"):
+        start += -start % ALIGNMENT
         if size > len(view) - start:
-            raise FormatError("section {!r} claims {} bytes; {} are left".format(name, size, len(view) - start))
+            raise FormatError("section {!r} claims {} bytes; {} are left".format(name, size, max(0, len(view) - start)))
         sections.append((name, [view[start : start + size]]))
         start += size
     if start != len(view):

@@ -1,0 +1,41 @@
+"""The interpreter as one file to push: a zip of its sources, named by its digest."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import io
+import zipfile
+from importlib import resources
+
+_SUFFIXES = (".py", ".sh")
+
+
+@functools.cache
+def interpreter_files() -> dict[str, bytes]:
+    """Return the interpreter's files by name, sorted."""
+    folder = resources.files("sremote.interpreter")
+    return {
+        item.name: item.read_bytes()
+        for item in sorted(folder.iterdir(), key=lambda item: item.name)
+        if item.name.endswith(_SUFFIXES)
+    }
+
+
+@functools.cache
+def interpreter_digest() -> str:
+    """Return the name of this interpreter's folder on a host: 16 hex digits of its content's SHA-256."""
+    digest = hashlib.sha256()
+    for name, content in interpreter_files().items():
+        digest.update(f"{name}\0{len(content)}\0".encode() + content)
+    return digest.hexdigest()[:16]
+
+
+@functools.cache
+def interpreter_bundle() -> bytes:
+    """Return the zip that is pushed to a host that does not have this interpreter yet."""
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in interpreter_files().items():
+            archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)
+    return target.getvalue()
