@@ -5,7 +5,7 @@ can do it declares in ``capabilities``; that makes things faster, or replaces
 ``execute`` at sites that have none.
 
 A connector for a host that gives a two-way byte stream to a command (ssh, a
-program, a pipe) derives from ``StreamConnector`` and writes ``start``; the three
+program, a pipe) derives from ``StreamConnector`` and writes ``open``; the three
 verbs come with it.  Any other derives from ``Connector`` and writes the verbs.
 ``sremote.testing`` holds the tests that every connector passes.
 """
