@@ -15,12 +15,14 @@ from __future__ import annotations
 import abc
 import enum
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import BinaryIO, ClassVar, Literal, Self
 
 from sremote.connectors.address import Address
+from sremote.connectors.check import Check, State
+from sremote.interpreter.errors import SremoteError
 
 DEFAULT_CONNECT_TIMEOUT = 30.0
 """Seconds that a connector may take to reach a host and sign in."""
@@ -159,6 +161,18 @@ class Connector(abc.ABC):
     def start(self, argv: Sequence[str]) -> Process:
         """Start a command with its streams open; only with ``Capability.STREAM``."""
         raise TypeError(f"{type(self).__name__} has no streams")
+
+    def diagnose(self) -> Iterator[Check]:
+        """Connect, and yield each step of the way once it is tried; a failed one is the last.
+
+        A connector whose way has several steps yields them one by one.
+        """
+        try:
+            self.connect()
+        except SremoteError as error:
+            yield Check.of_error("connection", error)
+        else:
+            yield Check("connection", State.OK, f"reached {self.name}")
 
     def __enter__(self) -> Self:
         self.connect()
