@@ -1,0 +1,147 @@
+"""The job directory: how a request is claimed once, and its response finished once.
+
+    request     the request file
+    claim/      made by the one runner that may run it; ``claim/owner`` says who that is
+    stdout      what it has printed so far
+    stderr
+    response    the response file, renamed into place when it is whole and on disk
+
+Only ``mkdir``, ``link`` and ``rename`` decide, since home directories are NFS,
+Lustre or GPFS: no locks, and no clocks compared between hosts.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+from typing import Any, Dict, List, Optional
+
+from .wire import Buffer, Message
+
+
+class Job:
+    """One job directory."""
+
+    def __init__(self, directory: str) -> None:
+        self.directory = os.path.abspath(directory)
+        self.id = os.path.basename(self.directory)
+
+    def path(self, name: str) -> str:
+        """Return the path of a file of this job."""
+        return os.path.join(self.directory, name)
+
+    def accept(self) -> bool:
+        """Take over the request that was put into ``<directory>.new``; say whether there is a job now.
+
+        A job of this id that is here already stays as it is, and the second request is dropped.
+        """
+        incoming = self.directory + ".new"
+        if os.path.isdir(incoming):
+            try:
+                os.rename(incoming, self.directory)
+            except OSError:
+                shutil.rmtree(incoming, ignore_errors=True)
+        return os.path.isdir(self.directory)
+
+    def claim(self) -> bool:
+        """Become the one runner of this job; False where another has been that already."""
+        try:
+            os.mkdir(self.path("claim"))
+        except FileExistsError:
+            return False
+        write_whole(self.path("claim/owner"), [json.dumps(this_process()).encode()])
+        return True
+
+    def owner(self) -> Optional[Dict[str, Any]]:
+        """Return who claimed the job (host, boot, pid, started); None where nobody has, or has not yet said."""
+        try:
+            with open(self.path("claim/owner"), "rb") as file:
+                owner = json.loads(file.read().decode())
+        except (OSError, ValueError):
+            return None
+        return owner if isinstance(owner, dict) else None
+
+    def finished(self) -> bool:
+        """Say whether the response is there."""
+        return os.path.exists(self.path("response"))
+
+    def finish(self, response: Message) -> bool:
+        """Write the response, unless there is one already; say whether this one counts."""
+        return write_whole(self.path("response"), response.chunks(), replace=False)
+
+    def drop(self) -> None:
+        """Remove the job with all that belongs to it."""
+        for directory in (self.directory, self.directory + ".new"):
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+def write_whole(path: str, chunks: List[Buffer], replace: bool = True) -> bool:
+    """Write a file beside its place, flush it to disk, and put it there in one step.
+
+    Without ``replace`` a file that is there already stays; returns whether the new one counts.
+    """
+    beside = "{}.{}.{}".format(path, socket.gethostname(), os.getpid())
+    try:
+        with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            for chunk in chunks:
+                file.write(chunk)
+            file.flush()
+            os.fsync(file.fileno())
+        if not replace:
+            try:
+                os.link(beside, path)
+            except FileExistsError:
+                return False
+            except OSError:  # a file system without hard links; the claim has kept others away
+                if os.path.exists(path):
+                    return False
+                os.rename(beside, path)
+        else:
+            os.rename(beside, path)
+        return True
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(beside)
+
+
+def this_process() -> Dict[str, Any]:
+    """Return what tells this process from any other: host, boot, pid and start time."""
+    return {"host": socket.gethostname(), "boot": _boot(), "pid": os.getpid(), "started": _started(os.getpid())}
+
+
+def is_alive(owner: Dict[str, Any]) -> Optional[bool]:
+    """Say whether a process described by ``this_process`` lives; None where that cannot be told from here."""
+    if owner.get("host") != socket.gethostname():
+        return None
+    if owner.get("boot") != _boot():
+        return False
+    pid = owner.get("pid")
+    if not isinstance(pid, int) or pid <= 0:
+        return None
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass
+    return bool(_started(pid) == owner.get("started"))
+
+
+def _boot() -> str:
+    try:
+        with open("/proc/sys/kernel/random/boot_id") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
+def _started(pid: int) -> str:
+    """Return the process's start in clock ticks since boot (proc(5), field 22 of stat); "" where unknown."""
+    try:
+        with open("/proc/{}/stat".format(pid), "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+    except OSError:
+        return ""
+    # A zombie has ended: it only waits to be reaped.
+    return "" if fields[0] == b"Z" else fields[19].decode()

@@ -1,0 +1,89 @@
+"""What old calls and old clients have left on a host, and its removal."""
+
+import os
+import shutil
+import time
+from typing import Any, Dict, Iterator, List, Tuple
+
+from .job import Job, is_alive
+
+YOUNG = 60.0
+"""Seconds for which a file that nobody has claimed may still be on its way in."""
+
+
+def leftovers(root: str, keep: str) -> List[Dict[str, Any]]:
+    """Return what stands under ``root`` and could go; ``keep`` is the digest of the interpreter in use.
+
+    Each has: path (below root), kind (job, interpreter, partial), state (finished,
+    running, dead, unclaimed, unknown, old), age in seconds, bytes, files.
+    """
+    found = []
+    for path, kind, state in _candidates(root, keep):
+        size, files, newest = _measure(os.path.join(root, path))
+        age = max(0.0, time.time() - newest)
+        if kind == "partial" and age < YOUNG:
+            continue
+        found.append({"path": path, "kind": kind, "state": state, "age": age, "bytes": size, "files": files})
+    return found
+
+
+def remove(root: str, paths: List[str]) -> List[str]:
+    """Remove some of what ``leftovers`` named, but no job that may be running; return what has gone."""
+    gone = []
+    for path in paths:
+        folder, _, name = path.partition("/")
+        target = os.path.join(root, path)
+        if folder not in ("jobs", "interpreter") or name in ("", ".", "..") or "/" in name:
+            raise ValueError("{!r} is not a leftover".format(path))
+        if folder == "jobs" and _job_state(Job(target)) in ("running", "unknown"):
+            continue
+        if os.path.isdir(target):
+            shutil.rmtree(target)
+        else:
+            os.unlink(target)
+        gone.append(path)
+    return gone
+
+
+def _candidates(root: str, keep: str) -> Iterator[Tuple[str, str, str]]:
+    for name in _names(os.path.join(root, "jobs")):
+        partial = name.endswith(".new") or ".partial" in name
+        state = "unclaimed" if partial else _job_state(Job(os.path.join(root, "jobs", name)))
+        yield "jobs/" + name, "partial" if partial else "job", state
+    for name in _names(os.path.join(root, "interpreter")):
+        if name.startswith(".") or ".zip." in name or ".partial" in name:
+            yield "interpreter/" + name, "partial", "unclaimed"
+        elif name != keep and not name.endswith(".zip"):
+            yield "interpreter/" + name, "interpreter", "old"
+
+
+def _names(folder: str) -> List[str]:
+    try:
+        return sorted(os.listdir(folder))
+    except OSError:
+        return []
+
+
+def _job_state(job: Job) -> str:
+    if job.finished():
+        return "finished"
+    owner = job.owner()
+    if owner is None:
+        return "unknown" if os.path.isdir(job.path("claim")) else "unclaimed"
+    return {True: "running", False: "dead", None: "unknown"}[is_alive(owner)]
+
+
+def _measure(path: str) -> Tuple[int, int, float]:
+    """Return the bytes, the number of files, and the newest change below ``path``."""
+    paths = [path]
+    for folder, folders, files in os.walk(path):
+        paths.extend(os.path.join(folder, name) for name in folders + files)
+    size, newest = 0, 0.0
+    for entry in paths:
+        try:
+            status = os.lstat(entry)
+        except OSError:
+            continue
+        size += status.st_size
+        newest = max(newest, status.st_mtime)
+    return size, len(paths), newest

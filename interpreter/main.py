@@ -1,0 +1,130 @@
+"""The interpreter's commands, as ``interpreter.sh`` and the client give them."""
+
+import os
+import select
+import signal
+import sys
+import time
+from typing import Any, List, Optional
+
+from .errors import FormatError
+from .job import Job, is_alive
+from .responses import respond
+from .run import KILL_GRACE, Running, conclude, kill, read_request, start
+
+USAGE = """usage: interpreter.sh REQUEST RESPONSE     run one request file, write one response file
+       interpreter.sh --job DIRECTORY         run the request in a job directory, once
+       interpreter.sh --drop DIRECTORY...     remove job directories
+"""
+EXIT_USAGE = 64
+EXIT_UNKNOWN = 75
+"""EX_TEMPFAIL of sysexits.h: another runner has the job, and nobody can tell from here how it fares."""
+
+
+def main(arguments: List[str]) -> int:
+    """Do what ``arguments`` say and return the exit status; 0 means that the response is there."""
+    if len(arguments) == 2 and not arguments[0].startswith("--"):
+        return run_files(arguments[0], arguments[1])
+    if len(arguments) == 2 and arguments[0] == "--job":
+        return run_job(Job(arguments[1]))
+    if arguments[:1] == ["--drop"]:
+        for directory in arguments[1:]:
+            Job(directory).drop()
+        return 0
+    sys.stderr.write(USAGE)
+    return EXIT_USAGE
+
+
+def run_files(request: str, response: str) -> int:
+    """Run the request in one file and write the response to another, with no job directory given."""
+    if os.path.exists(response):
+        return 0
+    job = Job(response + ".job")
+    os.makedirs(job.directory, mode=0o700, exist_ok=True)
+    if os.path.exists(request) and not os.path.exists(job.path("request")):
+        os.symlink(os.path.abspath(request), job.path("request"))
+    status = run_job(job)
+    if status == 0:
+        os.rename(job.path("response"), response)
+        job.drop()
+    return status
+
+
+def run_job(job: Job) -> int:
+    """Run a job unless it has been run; wait for the one that runs it where that is another process."""
+    if not job.accept():
+        sys.stderr.write("sremote: there is no job {}\n".format(job.directory))
+        return EXIT_UNKNOWN
+    if job.finished():
+        return 0
+    if not job.claim():
+        return _await_other(job)
+    began = time.time()
+    try:
+        request = read_request(job)
+    except FormatError as error:
+        respond(job, {}, "refused", started=began, reason="request", text=str(error))
+        return 0
+    _oversee(start(job, request), request.header.get("walltime"))
+    return 0 if job.finished() else EXIT_UNKNOWN
+
+
+def _oversee(running: Running, walltime: Optional[float]) -> None:
+    """Wait for a job's process, stop it at its wall-time limit, and write the response that it could not."""
+    stopping: List[int] = []
+
+    def stop(number: int, _: Any) -> None:
+        stopping.append(number)
+
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    deadline = None if walltime is None else time.monotonic() + walltime
+    status = _wait(running.pid, deadline, stopping)
+    exceeded = status is None and not stopping
+    if status is None:
+        kill(running, signal.SIGTERM)
+        status = _wait(running.pid, time.monotonic() + KILL_GRACE, [])
+        kill(running, signal.SIGKILL)
+        if status is None:
+            status = os.waitpid(running.pid, 0)[1]
+    conclude(running, status, exceeded)
+
+
+def _wait(pid: int, deadline: Optional[float], stopping: List[int]) -> Optional[int]:
+    """Return the wait status of a child; None at the deadline or once ``stopping`` is not empty."""
+    readable, writable = os.pipe()
+    os.set_blocking(writable, False)
+    previous = signal.set_wakeup_fd(writable)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    try:
+        while True:
+            ended, status = os.waitpid(pid, os.WNOHANG)
+            if ended:
+                return status
+            left = None if deadline is None else deadline - time.monotonic()
+            if stopping or (left is not None and left <= 0):
+                return None
+            if select.select([readable], [], [], left)[0]:
+                os.read(readable, 512)
+    finally:
+        signal.set_wakeup_fd(previous)
+        os.close(readable)
+        os.close(writable)
+
+
+def _await_other(job: Job) -> int:
+    pause, unseen = 0.02, 0
+    while not job.finished():
+        owner = job.owner()
+        alive = None if owner is None else is_alive(owner)
+        if alive is False and not job.finished():
+            respond(job, {}, "lost", started=0.0, owner=owner)
+        if alive is None:
+            unseen += 1
+            if unseen > 20:
+                sys.stderr.write("sremote: {} was claimed by {}\n".format(job.directory, owner or "nobody known"))
+                return EXIT_UNKNOWN
+        time.sleep(pause)
+        pause = min(pause * 1.5, 1.0)
+    return 0
