@@ -33,6 +33,10 @@ class LocalConnector(StreamConnector):
     scheme = "local"
     noisy = False
 
+    @property
+    def name(self) -> str:
+        return "local"
+
     def connect(self) -> None:
         """Nothing: this machine is here."""
 

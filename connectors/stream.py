@@ -50,7 +50,7 @@ _SMALL = 1 << 12
 _QUIET = 'cd; printf %s%s "$1" "$2"; printf %s%s "$1" "$2" >&2; shift 2; exec "$@"'
 """The token goes in halves, so that a shell that echoes its commands does not print it."""
 
-_GO_HOME = "LC_ALL=C; export LC_ALL; case $1 in /*) ;; *) cd ;; esac || exit; "
+_GO_HOME = "LC_ALL=C; export LC_ALL; case $1 in /*) ;; *) cd "${HOME:?HOME is not set}" ;; esac || exit; "
 _GET = _GO_HOME + 'cat "$1" && printf %s%s "$2" "$3"'
 _PUT = (
     _GO_HOME
@@ -221,7 +221,7 @@ class _QuietProcess(Process):
         self._process = process
         self._name = name
         self._stdout = _AfterToken(process.read, token, name)
-        self._stderr = _AfterToken(process.read_stderr, token, name)
+        self._stderr = _AfterToken(process.read_stderr, token, name, required=False)
 
     def write(self, data: bytes | memoryview) -> None:
         self._process.write(data)
@@ -233,7 +233,7 @@ class _QuietProcess(Process):
         return self._stdout.read(size)
 
     def read_stderr(self, size: int = CHUNK) -> bytes:
-        return self._stderr.read(size) or self._stderr.take_noise()
+        return self._stderr.read(size)
 
     def wait(self, timeout: float | None = None) -> int:
         status = self._process.wait(timeout)
@@ -251,12 +251,18 @@ class _QuietProcess(Process):
 
 
 class _AfterToken:
-    """Reads a stream from behind a token on; what came before is noise."""
+    """Reads a stream from behind a token on; what came before is noise.
 
-    def __init__(self, read: Callable[[int], bytes], token: tuple[str, str], name: str) -> None:
+    A stream without the token is all noise, or, where it is not ``required``, all output.
+    """
+
+    def __init__(
+        self, read: Callable[[int], bytes], token: tuple[str, str], name: str, *, required: bool = True
+    ) -> None:
         self._read = read
         self._token = "".join(token).encode()
         self._name = name
+        self._required = required
         self._found = False
         self._rest = b""
         self.noise = b""
@@ -266,20 +272,15 @@ class _AfterToken:
     def read(self, size: int) -> bytes:
         while not self._found and not self.ended_early:
             self._look(self._read(size))
-        if self.ended_early:
-            return b""
         data, self._rest = self._rest[:size], self._rest[size:]
-        return data or self._read(size)
-
-    def take_noise(self) -> bytes:
-        """Return, once, what a stream held that ended early."""
-        noise, self.noise = (self.noise, b"") if self.ended_early else (b"", self.noise)
-        return noise
+        return data if data or self.ended_early else self._read(size)
 
     def _look(self, data: bytes) -> None:
         self.ended_early = not data
         before, token, after = (self.noise + data).partition(self._token)
         self.noise, self._rest, self._found = before, after, bool(token)
+        if self.ended_early and not self._required:
+            self._rest = before
         if len(before) > NOISE_LIMIT:
             raise HostError(
                 f"{self._name}: more than {NOISE_LIMIT} bytes were printed before the command",
