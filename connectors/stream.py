@@ -50,7 +50,7 @@ _SMALL = 1 << 12
 _QUIET = 'cd; printf %s%s "$1" "$2"; printf %s%s "$1" "$2" >&2; shift 2; exec "$@"'
 """The token goes in halves, so that a shell that echoes its commands does not print it."""
 
-_GO_HOME = "LC_ALL=C; export LC_ALL; case $1 in /*) ;; *) cd "${HOME:?HOME is not set}" ;; esac || exit; "
+_GO_HOME = 'LC_ALL=C; export LC_ALL; case $1 in /*) ;; *) cd "${HOME:?HOME is not set}" ;; esac || exit; '
 _GET = _GO_HOME + 'cat "$1" && printf %s%s "$2" "$3"'
 _PUT = (
     _GO_HOME
