@@ -1,0 +1,26 @@
+"""The client that commands use."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sremote.client import Client
+    from sremote.hosts import HostSettings
+
+
+def connect(settings: HostSettings) -> Client:
+    """Return a client for the host; a context manager.  Loads what the host's connector needs, and only then."""
+    import sremote
+
+    return sremote.connect(
+        settings.address,
+        python=settings.python,
+        root=settings.root,
+        environment=settings.environment,
+        preamble=settings.preamble,
+        trust=settings.trust,
+        login_env=settings.login_env,
+        application=settings.application,
+        **settings.connector,
+    )

@@ -1,0 +1,134 @@
+"""The doctor: every step on the way to a call, tried, with what mends it.
+
+The connector tries the way to the host (``Connector.diagnose``); one look with
+the host's own Python (``interpreter/examine.py``) finds the rest.  Nothing is
+installed or changed there; what a trial writes, it removes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import time
+from collections.abc import Iterator
+from importlib import resources
+from typing import Any
+
+from sremote.bundle import interpreter_digest
+from sremote.connectors.address import parse_address
+from sremote.connectors.base import Connector
+from sremote.connectors.check import Check, State
+from sremote.connectors.registry import make_connector
+from sremote.connectors.stream import NOISE_LIMIT, StreamConnector
+from sremote.doctor_findings import checks_of, skipped
+from sremote.errors import HostError, SremoteError
+from sremote.host import DEFAULT_ENVIRONMENT, Host, Probe
+from sremote.hosts import HostSettings, read_hosts
+
+TIMEOUT = 120.0
+"""Seconds that a look at the host may take."""
+STEPS_ON_HOST = (
+    "shell is quiet",
+    "Python found",
+    "root writable",
+    "exclusive create works",
+    "rename works",
+    "space",
+    "file system",
+    "clock",
+    "interpreter",
+    "environment",
+    "background processes",
+    "scheduler",
+)
+
+
+def examine(settings: HostSettings) -> Iterator[Check]:
+    """Try every step of the way to a call, and yield each as it is known.
+
+    A step that cannot be tried, for another failed before it, is yielded as skipped.
+    """
+    name = settings.name or settings.address
+    try:
+        connector = make_connector(parse_address(settings.address), **settings.connector)
+    except SremoteError as error:
+        yield Check.of_error("address", error)
+        return
+    tried: set[str] = set()
+    blocked = ""
+    try:
+        for check in _steps(connector, settings, name):
+            tried.add(check.name)
+            if check.state is State.FAILED:
+                blocked = check.name
+            yield check
+        for step in STEPS_ON_HOST:
+            if step not in tried:
+                yield skipped(step, blocked)
+    finally:
+        connector.close()
+
+
+def _steps(connector: Connector, settings: HostSettings, name: str) -> Iterator[Check]:
+    for check in connector.diagnose():
+        yield _with_nearest_name(check, settings)
+        if check.state is State.FAILED:
+            return
+    host = Host(connector, root=settings.root, python=settings.python, environment="", preamble=settings.preamble)
+    try:
+        yield _check_shell(connector)
+        probe = host.probe()
+        found = _look(host, probe, settings.environment or DEFAULT_ENVIRONMENT)
+    except SremoteError as error:
+        yield Check.of_error("Python found", error)
+        return
+    yield from checks_of(found, probe, settings, name)
+
+
+def _check_shell(connector: Connector) -> Check:
+    """Tell what login scripts print before a command; sremote skips it, other programs may not."""
+    if not isinstance(connector, StreamConnector) or not connector.noisy:
+        return Check("shell is quiet", State.OK, "no login scripts run before commands")
+    process = connector.open(["/bin/sh", "-c", ":"])
+    try:
+        process.close_stdin()
+        said = b""
+        while len(said) <= NOISE_LIMIT and (data := process.read()):
+            said += data
+    finally:
+        process.kill()
+    if not said:
+        return Check("shell is quiet", State.OK, "login scripts print nothing")
+    first = said.decode("utf-8", "replace").strip().split("\n")[0]
+    mend = "In ~/.bashrc and its like, print only where there is a terminal: [ -t 1 ] && echo ..."
+    state = State.FAILED if len(said) > NOISE_LIMIT else State.WARNING
+    return Check("shell is quiet", state, f"login scripts print {len(said)} bytes to stdout: {first[:60]!r}", mend, 1)
+
+
+def _look(host: Host, probe: Probe, environment: str) -> dict[str, Any]:
+    """Return what the host's own look found; ``clock_offset`` and its ``clock_error`` are in seconds."""
+    source = resources.files("sremote.interpreter").joinpath("examine.py").read_text(encoding="utf-8")
+    sent = time.time()
+    answer = host.run_python(source, probe.root, interpreter_digest(), environment, timeout=TIMEOUT)
+    received = time.time()
+    try:
+        found: dict[str, Any] = json.loads(answer.stdout.splitlines()[-1])
+        came, left = found["clock"]
+    except (ValueError, LookupError, TypeError):
+        said = answer.stderr.decode("utf-8", "replace").strip().splitlines() or [f"exit status {answer.status}"]
+        raise HostError(
+            f"{host.name}: {probe.python} does not work: {said[-1]}", "Name another with --python."
+        ) from None
+    # As NTP has it: the offset is between the middles of the two intervals (RFC 5905, section 8).
+    found["clock_offset"] = ((came - sent) + (left - received)) / 2
+    found["clock_error"] = ((received - sent) - (left - came)) / 2
+    return found
+
+
+def _with_nearest_name(check: Check, settings: HostSettings) -> Check:
+    """Add the name of the hosts file that was perhaps meant, where a host's name does not resolve."""
+    if check.state is not State.FAILED or check.name != "name resolves" or settings.name != settings.address:
+        return check
+    close = difflib.get_close_matches(settings.name, read_hosts(), 1)
+    return dataclasses.replace(check, mend=f"Did you mean {close[0]!r}? {check.mend}") if close else check
