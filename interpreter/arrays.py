@@ -42,7 +42,7 @@ def to_buffers(value: Any) -> List[Buffer]:
     except (ValueError, TypeError) as error:
         raise ValueRefused("a numpy array of dtype {} has no .npy form: {}".format(array.dtype, error)) from None
     flat = array.T if description["fortran_order"] else numpy.ascontiguousarray(array)
-    data = flat.reshape(-1).view(numpy.uint8) if array.nbytes else b""
+    data: Any = flat.reshape(-1).view(numpy.uint8) if array.nbytes else b""
     return [header.getvalue(), memoryview(data)]
 
 

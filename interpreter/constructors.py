@@ -23,6 +23,9 @@ class Constructor:
     """Makes values of one data type from plain arguments."""
 
     __slots__ = ("_context", "_make", "name")
+    _context: "Optional[Context]"
+    _make: Callable[..., Any]
+    name: str
 
     def __init__(self, make: Callable[..., Any], context: "Optional[Context]" = None) -> None:
         for slot, value in (("_context", context), ("_make", make), ("name", make.__name__)):
@@ -98,7 +101,7 @@ def make_time(_: "Context", hour: int, minute: int, second: int, microsecond: in
 
 @_constructor
 def make_datetime(_: "Context", parts: Tuple[int, ...], zone: Any, fold: int) -> datetime.datetime:
-    return datetime.datetime(*parts, tzinfo=zone, fold=fold)
+    return datetime.datetime(*parts[:7]).replace(tzinfo=zone, fold=fold)
 
 
 @_constructor
@@ -226,8 +229,8 @@ _REDUCTIONS: Dict[type, Callable[[Any], Optional[Reduction]]] = {
     complex: lambda value: (make_complex, (value.real, value.imag)),
     range: lambda value: (make_range, (value.start, value.stop, value.step)),
     slice: lambda value: (make_slice, (value.start, value.stop, value.step)),
-    type(Ellipsis): lambda value: (make_constant, ("Ellipsis",)),
-    type(NotImplemented): lambda value: (make_constant, ("NotImplemented",)),
+    type(Ellipsis): lambda _: (make_constant, ("Ellipsis",)),
+    type(NotImplemented): lambda _: (make_constant, ("NotImplemented",)),
     datetime.date: lambda value: (make_date, (value.year, value.month, value.day)),
     datetime.time: lambda value: (
         make_time,

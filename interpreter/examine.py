@@ -8,7 +8,6 @@ import glob
 import json
 import os
 import pwd
-import re
 import shutil
 import subprocess
 import sys
@@ -18,13 +17,6 @@ from typing import Any, Callable, Dict, List
 
 PROGRAM_TIMEOUT = 10
 """Seconds that another program may take to answer."""
-SCHEDULERS = (
-    ("Slurm", "sbatch"),
-    ("Flux", "flux"),
-    ("LSF", "bsub"),
-    ("HTCondor", "condor_submit"),
-    ("PBS or Grid Engine", "qsub"),
-)
 
 Found = Dict[str, Any]
 
@@ -132,24 +124,6 @@ def look_at_quota() -> Found:
     return {"text": text, "over": "*" in text}
 
 
-def look_at_filesystem(root: str) -> Found:
-    """Its type and mount point, from /proc/self/mountinfo (proc(5)); empty where there is none."""
-    path = os.path.realpath(nearest(root))
-    best: Found = {}
-    try:
-        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
-            lines = file.read().splitlines()
-    except OSError:
-        return best
-    for line in lines:
-        before, _, after = line.partition(" - ")
-        point = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal.group(1), 8)), before.split(" ")[4])
-        inside = path == point or path.startswith(point.rstrip("/") + "/")
-        if inside and len(point) >= len(best.get("mount", "")):
-            best = {"mount": point, "type": after.split(" ")[0]}
-    return best
-
-
 def look_at_interpreter(root: str, digest: str) -> Found:
     """Whether the client's interpreter is there, and how many others are."""
     pushed = [os.path.basename(os.path.dirname(path)) for path in glob.glob(root + "/interpreter/*/interpreter.sh")]
@@ -223,22 +197,16 @@ def kills_user_processes() -> bool:
     return kills
 
 
-def look_at_schedulers() -> List[str]:
-    return [name for name, program in SCHEDULERS if shutil.which(program)]
-
-
 def main(root: str, digest: str, environment: str) -> None:
     started = time.time()
     looks: Dict[str, Callable[[], Any]] = {
         "root": lambda: look_at_root(root),
         "space": lambda: look_at_space(root),
         "quota": look_at_quota,
-        "filesystem": lambda: look_at_filesystem(root),
         "interpreter": lambda: look_at_interpreter(root, digest),
         "environment": lambda: look_at_environment(root, environment),
         "pythons": look_at_pythons,
         "limits": look_at_limits,
-        "schedulers": look_at_schedulers,
     }
     found: Found = {}
     for name, look in looks.items():

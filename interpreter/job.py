@@ -1,7 +1,8 @@
 """The job directory: how a request is claimed once, and its response finished once.
 
     request     the request file
-    claim/      made by the one runner that may run it; ``claim/owner`` says who that is
+    claim/      made by the one runner that may run it; holds who that is (``owner``)
+                and which process runs the user's code (``process``)
     stdout      what it has printed so far
     stderr
     response    the response file, renamed into place when it is whole and on disk
@@ -50,17 +51,40 @@ class Job:
             os.mkdir(self.path("claim"))
         except FileExistsError:
             return False
-        write_whole(self.path("claim/owner"), [json.dumps(this_process()).encode()])
+        self.sign("owner")
         return True
 
-    def owner(self) -> Optional[Dict[str, Any]]:
-        """Return who claimed the job (host, boot, pid, started); None where nobody has, or has not yet said."""
-        try:
-            with open(self.path("claim/owner"), "rb") as file:
-                owner = json.loads(file.read().decode())
-        except (OSError, ValueError):
-            return None
-        return owner if isinstance(owner, dict) else None
+    def sign(self, role: str) -> None:
+        """Note this process as the job's ``owner`` (who claimed it) or ``process`` (who runs the user's code)."""
+        write_whole(self.path("claim/" + role), [json.dumps(dict(this_process(), role=role)).encode()])
+
+    def runners(self) -> List[Dict[str, Any]]:
+        """Return the processes that signed the job, each with its host, boot, pid and start."""
+        found = []
+        for role in ("owner", "process"):
+            try:
+                with open(self.path("claim/" + role), "rb") as file:
+                    found.append(json.loads(file.read().decode()))
+            except (OSError, ValueError):
+                continue
+        return [runner for runner in found if isinstance(runner, dict)]
+
+    def runs(self) -> Optional[bool]:
+        """Say whether a process of this job lives; None where that cannot be told from here."""
+        alive = [is_alive(runner) for runner in self.runners()]
+        if True in alive:
+            return True
+        return None if None in alive or not alive else False
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the job's living processes on this host, and to their children."""
+        for runner in self.runners():
+            if is_alive(runner):
+                with contextlib.suppress(OSError):
+                    if os.getpgid(runner["pid"]) == runner["pid"] and runner["role"] == "process":
+                        os.killpg(runner["pid"], number)
+                    else:
+                        os.kill(runner["pid"], number)
 
     def finished(self) -> bool:
         """Say whether the response is there."""

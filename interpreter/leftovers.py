@@ -5,7 +5,7 @@ import shutil
 import time
 from typing import Any, Dict, Iterator, List, Tuple
 
-from .job import Job, is_alive
+from .job import Job
 
 YOUNG = 60.0
 """Seconds for which a file that nobody has claimed may still be on its way in."""
@@ -67,10 +67,9 @@ def _names(folder: str) -> List[str]:
 def _job_state(job: Job) -> str:
     if job.finished():
         return "finished"
-    owner = job.owner()
-    if owner is None:
-        return "unknown" if os.path.isdir(job.path("claim")) else "unclaimed"
-    return {True: "running", False: "dead", None: "unknown"}[is_alive(owner)]
+    if not os.path.isdir(job.path("claim")):
+        return "unclaimed"
+    return {True: "running", False: "dead", None: "unknown"}[job.runs()]
 
 
 def _measure(path: str) -> Tuple[int, int, float]:

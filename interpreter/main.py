@@ -8,15 +8,19 @@ import time
 from typing import Any, List, Optional
 
 from .errors import FormatError
-from .job import Job, is_alive
+from .job import Job
 from .responses import respond
 from .run import KILL_GRACE, Running, conclude, kill, read_request, start
 
 USAGE = """usage: interpreter.sh REQUEST RESPONSE     run one request file, write one response file
-       interpreter.sh --job DIRECTORY         run the request in a job directory, once
+       interpreter.sh --job DIRECTORY [DONE...]  run the request in a job directory, once;
+                                              first remove the job directories DONE
+       interpreter.sh --cancel DIRECTORY      stop a job and remove it
        interpreter.sh --drop DIRECTORY...     remove job directories
 """
 EXIT_USAGE = 64
+PATIENCE = 20
+"""Looks at a job whose runner cannot be judged from here before that is said."""
 EXIT_UNKNOWN = 75
 """EX_TEMPFAIL of sysexits.h: another runner has the job, and nobody can tell from here how it fares."""
 
@@ -25,8 +29,12 @@ def main(arguments: List[str]) -> int:
     """Do what ``arguments`` say and return the exit status; 0 means that the response is there."""
     if len(arguments) == 2 and not arguments[0].startswith("--"):
         return run_files(arguments[0], arguments[1])
-    if len(arguments) == 2 and arguments[0] == "--job":
+    if len(arguments) >= 2 and arguments[0] == "--job":
+        for directory in arguments[2:]:
+            Job(directory).drop()
         return run_job(Job(arguments[1]))
+    if len(arguments) == 2 and arguments[0] == "--cancel":
+        return cancel(Job(arguments[1]))
     if arguments[:1] == ["--drop"]:
         for directory in arguments[1:]:
             Job(directory).drop()
@@ -67,6 +75,20 @@ def run_job(job: Job) -> int:
         return 0
     _oversee(start(job, request), request.header.get("walltime"))
     return 0 if job.finished() else EXIT_UNKNOWN
+
+
+def cancel(job: Job) -> int:
+    """Stop a job's process and all its children, and remove the job."""
+    for number, patience in ((signal.SIGTERM, KILL_GRACE), (signal.SIGKILL, KILL_GRACE)):
+        deadline = time.monotonic() + patience
+        job.signal(number)
+        while job.runs() and time.monotonic() < deadline:
+            time.sleep(0.02)
+    if job.runs() is not False:
+        sys.stderr.write("sremote: {} cannot be stopped from here\n".format(job.directory))
+        return EXIT_UNKNOWN
+    job.drop()
+    return 0
 
 
 def _oversee(running: Running, walltime: Optional[float]) -> None:
@@ -116,14 +138,15 @@ def _wait(pid: int, deadline: Optional[float], stopping: List[int]) -> Optional[
 def _await_other(job: Job) -> int:
     pause, unseen = 0.02, 0
     while not job.finished():
-        owner = job.owner()
-        alive = None if owner is None else is_alive(owner)
-        if alive is False and not job.finished():
-            respond(job, {}, "lost", started=0.0, owner=owner)
-        if alive is None:
+        runs = job.runs()
+        if runs is False and not job.finished():
+            respond(job, {}, "lost", started=0.0)
+        if runs is None:
             unseen += 1
-            if unseen > 20:
-                sys.stderr.write("sremote: {} was claimed by {}\n".format(job.directory, owner or "nobody known"))
+            if unseen > PATIENCE:
+                sys.stderr.write(
+                    "sremote: {} was claimed by {}\n".format(job.directory, job.runners() or "nobody known")
+                )
                 return EXIT_UNKNOWN
         time.sleep(pause)
         pause = min(pause * 1.5, 1.0)

@@ -98,6 +98,9 @@ def _run(running: Running, request: Message) -> NoReturn:
     try:
         try:
             os.setsid()
+            job.sign("process")
+            if job.finished():  # given up for lost before it could sign
+                os._exit(0)
             _take_streams(job, request)
             types_by_name = AllowedTypes(allowed)
             function, arguments, keywords = _prepare(request, types_by_name)

@@ -1,1 +1,51 @@
-"""Call Python, run jobs and launch programs on any machine you can reach."""
+"""Call Python, run jobs and launch programs on any machine you can reach.
+
+import sremote
+
+with sremote.connect("user@host") as client:
+    client.call("platform", "python_version")
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sremote.allowed import allow
+    from sremote.client import Client, CommandResult, Facts, Leftover
+    from sremote.connect import connect
+    from sremote.errors import SremoteError
+    from sremote.job import Job
+    from sremote.version import __version__
+
+_PLACES = {
+    "Client": "client",
+    "CommandResult": "client",
+    "Facts": "client",
+    "Job": "job",
+    "Leftover": "client",
+    "SremoteError": "errors",
+    "__version__": "version",
+    "allow": "allowed",
+    "connect": "connect",
+}
+
+__all__ = [
+    "Client",
+    "CommandResult",
+    "Facts",
+    "Job",
+    "Leftover",
+    "SremoteError",
+    "__version__",
+    "allow",
+    "connect",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Import what is asked for only then, so that ``import sremote`` costs next to nothing."""
+    if name in _PLACES:
+        return getattr(import_module(f"sremote.{_PLACES[name]}"), name)
+    raise AttributeError(f"module 'sremote' has no attribute {name!r}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import posixpath
 import secrets
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -66,6 +67,7 @@ class Probe:
 class Host:
     """What the client keeps on a host, and how it gets there.
 
+    ``name`` is how messages call it (default: as the connector does).
     ``root`` is sremote's folder, ``python`` a Python to use instead of looking for
     one, ``environment`` an installed one to use (default: ``default`` where it is
     there; "" for none), ``preamble`` a shell line to run before every command.
@@ -75,22 +77,20 @@ class Host:
         self,
         connector: Connector,
         *,
+        name: str | None = None,
         root: str | None = None,
         python: str | None = None,
         environment: str | None = None,
         preamble: str | None = None,
     ) -> None:
         self.connector = connector
+        self.name = name or connector.name
         self.root = root or DEFAULT_ROOT
         self.python = python
         self.environment = environment
         self.preamble = preamble
         self._probe: Probe | None = None
-
-    @property
-    def name(self) -> str:
-        """How messages call the host."""
-        return self.connector.name
+        self._ensured: set[str] = set()
 
     def execute(
         self,
@@ -159,6 +159,11 @@ class Host:
             environment=environment if "environment" in found else None,
         )
 
+    def same_python(self) -> bool:
+        """Say whether the host's Python is of this one's minor version, so that bytecode can travel."""
+        probe = self.probe()
+        return probe.version[:2] == sys.version_info[:2] and probe.implementation == sys.implementation.name
+
     @property
     def interpreter(self) -> str:
         """The folder of this client's interpreter on the host, absolute."""
@@ -170,7 +175,7 @@ class Host:
             return False
         bundle = f"{self.interpreter}.{secrets.token_hex(4)}.zip"
         self.connector.put(interpreter_bundle(), bundle)
-        self._check(self.run_python(_UNPACK, bundle, self.interpreter), f"cannot unpack {bundle}")
+        self.check(self.run_python(_UNPACK, bundle, self.interpreter), f"cannot unpack {bundle}")
         self.probe(again=True)
         log.info("%s: pushed the interpreter to %s", self.name, self.interpreter)
         return True
@@ -181,19 +186,33 @@ class Host:
         """Run standard-library Python source there, as ``python -c SOURCE ARGUMENTS...``."""
         return self.execute([self.probe().python, "-c", source, *arguments], stdin=stdin, timeout=timeout)
 
-    def run_interpreter(self, *arguments: str, output: OutputSink | None = None) -> Completed:
+    def run_interpreter(self, *arguments: str, timeout: float | None = None) -> Completed:
         """Run the pushed ``interpreter.sh`` with ``arguments``."""
         python = f"SREMOTE_PYTHON={self.probe().python}"
-        return self.execute(["env", python, "sh", f"{self.interpreter}/interpreter.sh", *arguments], output=output)
+        script = posixpath.join(self.interpreter, "interpreter.sh")
+        return self.execute(["env", python, "sh", script, *arguments], timeout=timeout)
 
-    def _check(self, done: Completed, what: str) -> None:
+    def ensure_file(self, name: str, content: bytes) -> str:
+        """Have a file of that name and content beside the interpreters; return its path there.
+
+        ``name`` holds a digest of the content, so that a file that is there is the right one.
+        """
+        path = posixpath.join(self.probe().root, "interpreter", name)
+        if path not in self._ensured:
+            if self.execute(["test", "-f", path]).status != 0:
+                self.connector.put(content, path, mode=0o644)
+            self._ensured.add(path)
+        return path
+
+    def check(self, done: Completed, what: str) -> None:
+        """Raise the HostError that a Python program's failure there means; ``what`` failed, in words."""
         if done.status == 0:
             return
         lines = done.stderr.decode("utf-8", "replace").strip().splitlines() or [f"exit status {done.status}"]
         last = lines[-1]
         kind: type[HostError] = HostError
-        if "Errno 28" in last or "Errno 122" in last:
+        if "[Errno 28]" in last or "[Errno 122]" in last:  # ENOSPC, EDQUOT
             kind = HostFull
-        elif "Errno 13" in last or "Errno 30" in last or "Errno 1]" in last:
+        elif "[Errno 13]" in last or "[Errno 30]" in last or "[Errno 1]" in last:  # EACCES, EROFS, EPERM
             kind = PermissionRefused
         raise kind(f"{self.name}: {what}: {last}", f"See what is wrong with: sremote doctor {self.name}")

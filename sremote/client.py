@@ -1,0 +1,347 @@
+"""The client: calls, commands and files on one host."""
+
+from __future__ import annotations
+
+import secrets
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from sremote import trees
+from sremote.allowed import allowed_types
+from sremote.errors import UsageError
+from sremote.exchange import FileExchange
+from sremote.functions import add_function, dill_dumps, dill_origin, target_by_name
+from sremote.host import Host
+from sremote.interpreter.values import encode
+from sremote.interpreter.wire import Header, Message
+from sremote.job import Job
+from sremote.version import __version__
+
+if TYPE_CHECKING:
+    from sremote.installer import InstallReport
+
+_FAR_SIDE = "sremote_interpreter"
+
+
+@dataclass(frozen=True)
+class CommandResult:
+    """A command that ended: exit status (minus the signal's number where one ended it) and output."""
+
+    status: int
+    stdout: bytes
+    stderr: bytes
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a host is."""
+
+    hostname: str
+    user: str
+    home: str
+    python: str
+    version: tuple[int, int, int]
+    implementation: str
+    platform: str
+    machine: str
+    cores: int
+    """Cores that a process there may use."""
+    memory: int | None
+    """Bytes of main memory."""
+    scheduler: str | None
+    """slurm, pbs, lsf, sge or flux, where one is on PATH."""
+    root: str
+    """sremote's folder there."""
+    file_system: str | None
+    """Type of the file system that holds ``root``."""
+    free_bytes: int
+    free_inodes: int
+    environment: str | None
+    """The installed environment that calls use."""
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """Something of an old call or client on a host."""
+
+    path: str
+    """Below sremote's folder."""
+    kind: str
+    """job, interpreter, or partial (a file that was never finished)."""
+    state: str
+    """finished, running, dead, unclaimed, unknown or old."""
+    age: float
+    """Seconds since it last changed."""
+    bytes: int
+    files: int
+
+
+class Client:
+    """One host, ready for calls.  Made by ``sremote.connect``; safe to use from several threads.
+
+    ``host`` is where and how, ``trust`` lets code come back from it, ``login_env``
+    gives calls the user's login environment unless they say otherwise.
+    """
+
+    def __init__(self, host: Host, *, trust: bool = False, login_env: bool = False) -> None:
+        self.host = host
+        self.trust = trust
+        self.login_env = login_env
+        self._exchange = FileExchange(host)
+        self._required: dict[str, str] = {}
+        self._local = threading.local()
+
+    @property
+    def last_job(self) -> Job | None:
+        """The job of this thread's latest call that has an answer: its output, outcome and what it took."""
+        job: Job | None = getattr(self._local, "job", None)
+        return job
+
+    def call(
+        self,
+        module: str,
+        function: str,
+        args: Sequence[Any] | Mapping[str, Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        *,
+        timeout: float | None = None,
+        env: Mapping[str, str] | None = None,
+        env_default: Mapping[str, str] | None = None,
+        path: Sequence[str] = (),
+        cwd: str | None = None,
+        login_env: bool | None = None,
+        echo: bool = True,
+    ) -> Any:
+        """Call ``module.function`` on the host and return its value.
+
+        ``args`` is a list or tuple of positional arguments, or a mapping of keyword
+        arguments.  ``function`` may be dotted (``Class.method``).  After ``timeout``
+        seconds (default: no limit) it is stopped.  Its surroundings: ``env`` sets
+        environment variables, ``env_default`` those that are unset, ``path`` is
+        appended to PATH, ``cwd`` is the working directory (default: home),
+        ``login_env`` the user's login environment.  What it prints goes to this
+        process's stdout and stderr (``echo``) and is kept in ``last_job``.
+
+        Raises what the function raised, and the errors of ``sremote.errors``.
+        """
+        positional, keywords = _arguments(args, kwargs)
+        return self._call(
+            lambda _: target_by_name(module, function),
+            positional,
+            keywords,
+            timeout=timeout,
+            surroundings=self._surroundings(env, env_default, path, cwd, login_env),
+            echo=echo,
+        )
+
+    def call_function(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """Call a function of this program on the host, with ``args`` and ``kwargs``, and return its value.
+
+        It goes by name where the host can import it from an installed package, else
+        by value.  Raises ValueRefused or VersionMismatch where it cannot go there.
+        """
+        return self._call(lambda request: add_function(request, function, self.host, allowed_types), list(args), kwargs)
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: bytes = b"",
+        timeout: float | None = None,
+        env: Mapping[str, str] | None = None,
+        env_default: Mapping[str, str] | None = None,
+        path: Sequence[str] = (),
+        cwd: str | None = None,
+        login_env: bool | None = None,
+        echo: bool = False,
+    ) -> CommandResult:
+        """Run a command on the host; ``argv`` reaches it exactly as it is, no shell comes between.
+
+        Other arguments as ``call``.  Raises WalltimeExceeded at the time limit, and
+        UsageError where the command or the working directory is not there.
+        """
+        if isinstance(argv, str | bytes) or not argv:
+            raise UsageError(f"{argv!r} is not a command", "Give it as a list: ['ls', '-l'].")
+        request = Message({})
+        if stdin:
+            request.add("stdin", stdin)
+        job = self._run(
+            request,
+            {"kind": "command"},
+            [str(word) for word in argv],
+            {},
+            timeout,
+            self._surroundings(env, env_default, path, cwd, login_env),
+            echo,
+        )
+        return CommandResult(job.exit_status(), job.output("stdout"), job.output("stderr"))
+
+    def push(self, local: str | Path, remote: str) -> None:
+        """Copy a file or folder to the host: ``local`` becomes ``remote`` (absolute, or relative to home).
+
+        Permissions and symbolic links are kept.  Raises UsageError before anything
+        is sent where ``local`` is not there.
+        """
+        trees.push(self.host, Path(local), remote)
+
+    def pull(self, remote: str, local: str | Path) -> None:
+        """Copy a file or folder of the host to ``local``.  Raises FileMissing where it is not there."""
+        trees.pull(self.host, remote, Path(local))
+
+    def facts(self) -> Facts:
+        """Return what the host is: Python, platform, home, scheduler, file system, free space."""
+        probe = self.host.probe()
+        found = self.call(f"{_FAR_SIDE}.facts", "facts", [probe.root], echo=False)
+        found["version"] = tuple(found["version"])
+        return Facts(**found, environment=probe.environment)
+
+    def require(self, name: str, specifier: str = "") -> None:
+        """Have every later call check, before it runs, that ``name`` is there in that version.
+
+        ``name`` is a distribution, a module, or ``python``; ``specifier`` is as in
+        ``>=1.26,<3``.  A call where it does not hold raises VersionMismatch.
+        """
+        from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+        try:
+            self._required[name] = str(SpecifierSet(specifier))
+        except InvalidSpecifier as error:
+            raise UsageError(
+                f"{specifier!r} is not a version specifier", "Write it as '>=1.26' or '>=1.26,<3'."
+            ) from error
+
+    def install(self, packages: Sequence[str] = (), **options: Any) -> InstallReport:
+        """Make or update the host's environment; see ``sremote.installer.install`` for the options."""
+        from sremote.installer import install
+
+        report = install(self.host, packages=packages, **options)
+        self.host.probe(again=True)
+        return report
+
+    def leftovers(self) -> list[Leftover]:
+        """Return what old calls and clients have left on the host."""
+        probe = self.host.probe()
+        self.close_finished()
+        found = self.call(
+            f"{_FAR_SIDE}.leftovers", "leftovers", [probe.root, self.host.interpreter.rpartition("/")[2]], echo=False
+        )
+        own = self.last_job.id if self.last_job else ""
+        return [Leftover(**entry) for entry in found if entry["path"] != f"jobs/{own}"]
+
+    def clean(self, leftovers: Sequence[Leftover] | None = None) -> list[str]:
+        """Remove leftovers (default: all but running jobs) and return the paths that are gone."""
+        chosen = self.leftovers() if leftovers is None else leftovers
+        paths = [entry.path for entry in chosen]
+        gone: list[str] = self.call(f"{_FAR_SIDE}.leftovers", "remove", [self.host.probe().root, paths], echo=False)
+        return gone
+
+    def close_finished(self) -> None:
+        """Remove the fetched jobs from the host now instead of with the next call."""
+        self._exchange.close()
+
+    def close(self) -> None:
+        """Leave nothing behind on the host, and hang up."""
+        self._exchange.close()
+        self.host.connector.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _surroundings(
+        self,
+        env: Mapping[str, str] | None,
+        env_default: Mapping[str, str] | None,
+        path: Sequence[str],
+        cwd: str | None,
+        login_env: bool | None,
+    ) -> Header:
+        return {
+            "env": dict(env or {}),
+            "env_default": dict(env_default or {}),
+            "path": list(path),
+            "cwd": cwd,
+            "login_env": self.login_env if login_env is None else login_env,
+        }
+
+    def _call(
+        self,
+        add_target: Callable[[Message], Header],
+        args: list[Any],
+        kwargs: Mapping[str, Any],
+        *,
+        timeout: float | None = None,
+        surroundings: Header | None = None,
+        echo: bool = True,
+    ) -> Any:
+        request = Message({})
+        target = add_target(request)
+        if surroundings is None:
+            surroundings = self._surroundings(None, None, (), None, None)
+        return self._run(request, target, args, kwargs, timeout, surroundings, echo).result()
+
+    def _run(
+        self,
+        request: Message,
+        target: Header,
+        args: list[Any],
+        kwargs: Mapping[str, Any],
+        timeout: float | None,
+        surroundings: Header,
+        echo: bool,
+    ) -> Job:
+        if timeout is not None and timeout <= 0:
+            raise UsageError(f"a timeout of {timeout} s leaves no time to run")
+        self.host.ensure_interpreter()
+        job_id = new_job_id()
+        request.header.update(
+            format=1,
+            kind="request",
+            id=job_id,
+            client=f"sremote {__version__}",
+            target=target,
+            surroundings=surroundings,
+            walltime=timeout,
+            require=self._required,
+            allow=sorted(allowed_types),
+        )
+        self._add_arguments(request, args, dict(kwargs))
+        response = self._exchange.run(job_id, request, timeout)
+        job = Job.read(self.host.name, job_id, response, allowed_types, trust=self.trust)
+        self._local.job = job
+        if echo:
+            sys.stdout.write(job.stdout)
+            sys.stderr.write(job.stderr)
+        return job
+
+    def _add_arguments(self, request: Message, args: list[Any], kwargs: dict[str, Any]) -> None:
+        if self.trust and self.host.same_python():
+            request.add("value", dill_dumps((args, kwargs)))
+            request.header.update(encoding="dill", dill=dill_origin(self.host))
+        else:
+            encode(request, "value", (args, kwargs), allowed_types)
+
+
+def new_job_id() -> str:
+    """Return a new job id: the time in UTC, for people, and 64 random bits."""
+    return time.strftime("%Y%m%dT%H%M%S", time.gmtime()) + "-" + secrets.token_hex(8)
+
+
+def _arguments(args: Any, kwargs: Mapping[str, Any] | None) -> tuple[list[Any], dict[str, Any]]:
+    if isinstance(args, Mapping):
+        if kwargs is not None:
+            raise UsageError("args is a mapping of keywords, so kwargs must not be given too")
+        return [], dict(args)
+    if not isinstance(args, list | tuple):
+        raise UsageError(f"args is {args!r}, not a list, tuple or mapping", "For one argument: [value].")
+    return list(args), dict(kwargs or {})

@@ -1,0 +1,65 @@
+"""Opens a host: from its name to a client that is ready for calls."""
+
+from __future__ import annotations
+
+from sremote.client import Client
+from sremote.connectors.address import parse_address
+from sremote.connectors.registry import make_connector
+from sremote.host import Host
+from sremote.hosts import HostSettings, find_host
+
+
+def connect(
+    host: str,
+    *,
+    python: str | None = None,
+    root: str | None = None,
+    environment: str | None = None,
+    preamble: str | None = None,
+    trust: bool | None = None,
+    login_env: bool | None = None,
+    application: str | None = None,
+    **connector_options: object,
+) -> Client:
+    """Connect to a host and return a client for it.
+
+    ``host`` is a name in the hosts file or an address: ``user@host``, ``local:``,
+    ``openssh://host``.  What is given here goes before what the hosts file says.
+    ``python`` is a Python to use there instead of looking for one, ``root`` sremote's
+    folder there (default ``~/.sremote``), ``environment`` an installed environment
+    (default: ``default`` where there is one; "" for the host's own Python),
+    ``preamble`` a shell line to run before everything, such as ``module load
+    python``.  ``trust`` lets code come back from that host (default: data only).
+    ``login_env`` gives calls the user's login environment.  ``application`` names a
+    shared installation that the host's ``location.json`` knows.  All other keywords
+    are the connector's own options.
+
+    Raises LineError where the host cannot be reached or refuses the sign-in,
+    UsageError where the host's name or an option is wrong.
+    """
+    settings = find_host(host).override(
+        python=python,
+        root=root,
+        environment=environment,
+        preamble=preamble,
+        trust=trust,
+        login_env=login_env,
+        application=application,
+        connector=connector_options,
+    )
+    opened = open_host(settings)
+    return Client(opened, trust=settings.trust, login_env=settings.login_env)
+
+
+def open_host(settings: HostSettings) -> Host:
+    """Connect to the host that ``settings`` describe."""
+    connector = make_connector(parse_address(settings.address), **settings.connector)
+    connector.connect()
+    return Host(
+        connector,
+        name=settings.name or settings.address,
+        root=settings.root,
+        python=settings.python,
+        environment=settings.environment,
+        preamble=settings.preamble,
+    )

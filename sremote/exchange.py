@@ -1,0 +1,136 @@
+"""Carries one request to a host and its response back, with the three verbs alone.
+
+The job's id is made before anything is sent.  When the line drops, the same id is
+asked for again: the far side runs a job once, however often it is told to.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import posixpath
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+from sremote.connectors.base import Capability
+from sremote.errors import (
+    ConnectionLost,
+    FileMissing,
+    HostUnreachable,
+    LineError,
+    OutcomeUnknown,
+    PermissionRefused,
+    UsageError,
+)
+from sremote.host import Host
+from sremote.interpreter.wire import Message
+
+log = logging.getLogger("sremote")
+
+T = TypeVar("T")
+
+RECONNECT_FOR = 30.0
+"""Seconds for which a dropped line is tried again before the outcome is called unknown."""
+WALLTIME_MARGIN = 30.0
+"""Seconds beyond a call's own time limit after which the line itself is taken for dead."""
+
+
+class FileExchange:
+    """Request and response as files: put, execute, get."""
+
+    def __init__(self, host: Host) -> None:
+        if Capability.EXECUTE not in host.connector.capabilities:
+            raise UsageError(f"{host.name}: its connector cannot execute commands")
+        self._host = host
+        self._fetched: list[str] = []
+        self._lock = threading.Lock()
+
+    def run(self, job_id: str, request: Message, walltime: float | None) -> memoryview:
+        """Have a request run once and return its response file.
+
+        Raises OutcomeUnknown where the line fails for longer than RECONNECT_FOR
+        once the request may have arrived.
+        """
+        directory = posixpath.join(self._host.probe().root, "jobs", job_id)
+        content = b"".join(request.chunks())
+        # Nothing runs before the second step, so this one may simply be done again.
+        self._again(lambda: self._host.connector.put(content, f"{directory}.new/request"))
+        try:
+            self._again(lambda: self._execute(directory, walltime))
+            response = self._again(lambda: self._fetch(directory))
+        except LineError as error:
+            raise OutcomeUnknown(
+                f"{self._host.name}: the line failed while job {job_id} may have been running: {error.message}",
+                f"Its response, if any, is in {directory} there.",
+                job_id=job_id,
+            ) from error
+        with self._lock:
+            self._fetched.append(directory)
+        return response
+
+    def close(self) -> None:
+        """Remove the jobs whose responses have been fetched, as far as the line still carries that."""
+        fetched = self._take_fetched()
+        if fetched:
+            try:
+                self._host.run_interpreter("--drop", *fetched)
+            except LineError as error:
+                log.info("%s: left %d finished jobs behind: %s", self._host.name, len(fetched), error.message)
+
+    def _execute(self, directory: str, walltime: float | None) -> None:
+        fetched = self._take_fetched()
+        try:
+            done = self._host.run_interpreter(
+                "--job",
+                directory,
+                *fetched,
+                timeout=None if walltime is None else walltime + WALLTIME_MARGIN,
+            )
+        except KeyboardInterrupt:
+            self._host.run_interpreter("--cancel", directory)
+            raise
+        except LineError:
+            with self._lock:
+                self._fetched.extend(fetched)
+            raise
+        if done.status != 0:
+            said = done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]
+            raise OutcomeUnknown(
+                f"{self._host.name}: job {posixpath.basename(directory)}: {said or f'exit status {done.status}'}",
+                f"Look at the host: sremote doctor {self._host.name}",
+                job_id=posixpath.basename(directory),
+            )
+
+    def _fetch(self, directory: str) -> memoryview:
+        target = io.BytesIO()
+        try:
+            self._host.connector.get(f"{directory}/response", target)
+        except (FileMissing, PermissionRefused) as error:
+            job_id = posixpath.basename(directory)
+            raise OutcomeUnknown(
+                f"{self._host.name}: the response of job {job_id} cannot be fetched: {error.message}", job_id=job_id
+            ) from error
+        return target.getbuffer()
+
+    def _take_fetched(self) -> list[str]:
+        with self._lock:
+            fetched, self._fetched = self._fetched, []
+        return fetched
+
+    def _again(self, step: Callable[[], T]) -> T:
+        """Do a step that may be done twice; after a dropped line, reconnect and do it again."""
+        from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
+
+        retrying = Retrying(
+            retry=retry_if_exception_type((ConnectionLost, HostUnreachable)),
+            stop=stop_after_delay(RECONNECT_FOR),
+            wait=wait_exponential(multiplier=0.2, max=5),
+            reraise=True,
+        )
+
+        def attempt() -> T:
+            self._host.connector.connect()
+            return step()
+
+        return retrying(attempt)
