@@ -12,10 +12,9 @@ import difflib
 import json
 import time
 from collections.abc import Iterator
-from importlib import resources
 from typing import Any
 
-from sremote.bundle import interpreter_digest
+from sremote.bundle import interpreter_digest, interpreter_files
 from sremote.connectors.address import parse_address
 from sremote.connectors.base import Connector
 from sremote.connectors.check import Check, State
@@ -28,6 +27,7 @@ from sremote.hosts import HostSettings, read_hosts
 
 TIMEOUT = 120.0
 """Seconds that a look at the host may take."""
+_PRINT_FACTS = "\nimport json\nprint()\nprint(json.dumps(facts(sys.argv[1])))"
 STEPS_ON_HOST = (
     "shell is quiet",
     "Python found",
@@ -108,9 +108,8 @@ def _check_shell(connector: Connector) -> Check:
 
 def _look(host: Host, probe: Probe, environment: str) -> dict[str, Any]:
     """Return what the host's own look found; ``clock_offset`` and its ``clock_error`` are in seconds."""
-    source = resources.files("sremote.interpreter").joinpath("examine.py").read_text(encoding="utf-8")
     sent = time.time()
-    answer = host.run_python(source, probe.root, interpreter_digest(), environment, timeout=TIMEOUT)
+    answer = host.run_python(_source("examine"), probe.root, interpreter_digest(), environment, timeout=TIMEOUT)
     received = time.time()
     try:
         found: dict[str, Any] = json.loads(answer.stdout.splitlines()[-1])
@@ -123,7 +122,13 @@ def _look(host: Host, probe: Probe, environment: str) -> dict[str, Any]:
     # As NTP has it: the offset is between the middles of the two intervals (RFC 5905, section 8).
     found["clock_offset"] = ((came - sent) + (left - received)) / 2
     found["clock_error"] = ((received - sent) - (left - came)) / 2
+    answer = host.run_python(_source("facts") + _PRINT_FACTS, found["root"]["folder"], timeout=TIMEOUT)
+    found["facts"] = json.loads(answer.stdout.splitlines()[-1])
     return found
+
+
+def _source(name: str) -> str:
+    return interpreter_files()[f"{name}.py"].decode("utf-8")
 
 
 def _with_nearest_name(check: Check, settings: HostSettings) -> Check:

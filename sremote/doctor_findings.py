@@ -8,6 +8,7 @@ from typing import Any
 from sremote.connectors.check import Check, State
 from sremote.host import DEFAULT_ENVIRONMENT, Probe
 from sremote.hosts import HostSettings
+from sremote.sizes import as_size
 
 LITTLE_SPACE = 100 << 20
 """Bytes below which a warning says that space is short: an environment with numpy needs about as many."""
@@ -31,12 +32,12 @@ def checks_of(found: Found, probe: Probe, settings: HostSettings, name: str) -> 
     looks: list[tuple[str, str, Callable[[], Iterator[Check]]]] = [
         ("root writable", "root", lambda: _root(found["root"], probe.root, name)),
         ("space", "space", lambda: _space(found["space"], found["quota"], probe.root)),
-        ("file system", "filesystem", lambda: _filesystem(found["filesystem"])),
+        ("file system", "facts", lambda: _file_system(found["facts"]["file_system"])),
         ("clock", "clock", lambda: _clock(found["clock_offset"], found["clock_error"])),
         ("interpreter", "interpreter", lambda: _interpreter(found["interpreter"])),
         ("environment", "environment", lambda: _environment(found["environment"], settings.environment, name)),
         ("background processes", "limits", lambda: _limits(found["limits"])),
-        ("scheduler", "schedulers", lambda: _schedulers(found["schedulers"])),
+        ("scheduler", "facts", lambda: _scheduler(found["facts"]["scheduler"])),
     ]
     for step, key, checks in looks:
         look = found[key]
@@ -75,7 +76,7 @@ def _space(look: Found, quota: Found, root: str) -> Iterator[Check]:
     if not look["size"]:
         yield Check("space", State.SKIPPED, f"the file system of {root} does not tell its size")
         return
-    free = f"{_bytes(look['free'])} of {_bytes(look['size'])} free"
+    free = f"{as_size(look['free'])} of {as_size(look['size'])} free"
     if look["inodes"]:
         free += f", {look['free_inodes']:,} of {look['inodes']:,} inodes free"
     mend = "Make room there, or choose another place with --root DIR."
@@ -87,19 +88,16 @@ def _space(look: Found, quota: Found, root: str) -> Iterator[Check]:
         yield Check("space", State.OK, free + ("; within the quota" if quota.get("text") else ""))
 
 
-def _filesystem(look: Found) -> Iterator[Check]:
-    if not look:
+def _file_system(kind: str | None) -> Iterator[Check]:
+    if kind is None:
         yield Check("file system", State.SKIPPED, "this host does not tell its mounts in /proc")
-        return
-    kind = look["type"]
-    where = f"{kind} at {look['mount']}"
-    if kind in _FLEETING:
+    elif kind in _FLEETING:
         mend = "Choose a place on disk with --root DIR where jobs must outlive a restart."
-        yield Check("file system", State.WARNING, f"{where}: in memory, empty after a restart", mend)
+        yield Check("file system", State.WARNING, f"{kind}: in memory, empty after a restart", mend)
     elif kind.startswith(_SHARED):
-        yield Check("file system", State.OK, f"{where}: shared between machines")
+        yield Check("file system", State.OK, f"{kind}: shared between machines")
     else:
-        yield Check("file system", State.OK, where)
+        yield Check("file system", State.OK, kind)
 
 
 def _clock(offset: float, error: float) -> Iterator[Check]:
@@ -145,13 +143,5 @@ def _limits(look: Found) -> Iterator[Check]:
         yield Check("background processes", State.OK, "nothing found that would end them")
 
 
-def _schedulers(look: list[str]) -> Iterator[Check]:
-    yield Check("scheduler", State.OK, ", ".join(look) if look else "none")
-
-
-def _bytes(count: float) -> str:
-    for unit in ("bytes", "KiB", "MiB", "GiB"):
-        if count < 1024:
-            return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.1f} TiB"
+def _scheduler(name: str | None) -> Iterator[Check]:
+    yield Check("scheduler", State.OK, name or "none")

@@ -30,6 +30,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sremote.connectors.address import parse_address
 from sremote.errors import UsageError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -110,8 +111,10 @@ def read_hosts() -> dict[str, HostSettings]:
 def add_host(name: str, settings: HostSettings, *, replace: bool = False) -> None:
     """Write a host into the hosts file.
 
-    Raises UsageError where the name is there already and ``replace`` is false.
+    Raises UsageError where the name is there already and ``replace`` is false, or
+    the address cannot be one.
     """
+    parse_address(settings.address)
     if not _NAME.fullmatch(name):
         raise UsageError(f"{name!r} is not a name for a host", "Use letters, digits, '.', '_' and '-'.")
     path = hosts_file()

@@ -76,8 +76,10 @@ def call(
             cwd=cwd,
             echo=not no_echo and not state.json,
         )
+        job = client.last_job
     if state.json:
-        print_json({"value": value})
+        assert job is not None
+        print_json({"value": value, "stdout": job.stdout, "stderr": job.stderr})
     else:
         print_value(value)
 

@@ -52,7 +52,7 @@ def run(
 ) -> None:
     """Run COMMAND on HOST, word for word: no shell reads it.
 
-    Its output is shown as it comes. The exit status is 0 or 1; --json tells the
+    The exit status is 0 or 1; --json tells the
     command's own. Options stand before HOST, or before the --.
 
     \b
@@ -67,11 +67,13 @@ def run(
             timeout=timeout,
             env=pairs(env, "--env"),
             cwd=cwd,
-            stdin=sys.stdin.buffer if with_stdin else b"",
-            echo=not state.json,
+            stdin=sys.stdin.buffer.read() if with_stdin else b"",
         )
     if state.json:
         print_json({"status": result.status, "stdout": as_text(result.stdout), "stderr": as_text(result.stderr)})
-    elif result.status:
+        ctx.exit(1 if result.status else 0)
+    click.echo(result.stdout, nl=False)
+    click.echo(result.stderr, nl=False, err=True)
+    if result.status:
         click.echo(f"sremote: {argv[0]} ended with exit status {result.status} on {settings.name}", err=True)
-    ctx.exit(1 if result.status else 0)
+        ctx.exit(1)
