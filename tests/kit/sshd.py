@@ -151,7 +151,7 @@ class SshServer:
         return f"Host {self.name}\n" + "".join(f"    {key} {value}\n" for key, value in settings.items())
 
     def _write_login(self, environment: Mapping[str, str]) -> None:
-        # sshd gives every command the account's own home and shell; this puts the host's in their place.
+        # The account's own shell runs this; SetEnv keeps it from the startup files of the account's home.
         variables = {
             "HOME": self.home,
             "SHELL": self._shell_path(),
@@ -192,6 +192,7 @@ Port {self.port}
 PidFile none
 AuthorizedKeysFile {self.authorized_keys}
 ForceCommand {self.folder / "login"}
+SetEnv "HOME={self.folder}" SHLVL=1
 PermitRootLogin yes
 PasswordAuthentication no
 KbdInteractiveAuthentication no
