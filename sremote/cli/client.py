@@ -11,16 +11,7 @@ if TYPE_CHECKING:
 
 def connect(settings: HostSettings) -> Client:
     """Return a client for the host; a context manager.  Loads what the host's connector needs, and only then."""
-    import sremote
+    from sremote.client import Client
+    from sremote.connect import open_host
 
-    return sremote.connect(
-        settings.address,
-        python=settings.python,
-        root=settings.root,
-        environment=settings.environment,
-        preamble=settings.preamble,
-        trust=settings.trust,
-        login_env=settings.login_env,
-        application=settings.application,
-        **settings.connector,
-    )
+    return Client(open_host(settings), trust=settings.trust, login_env=settings.login_env)

@@ -81,7 +81,7 @@ def _print_error(error: BaseException, description: dict[str, Any], state: State
         click.echo(description["traceback"].rstrip("\n"), err=True)
     message = description["message"]
     if not isinstance(error, SremoteError) and "traceback" in description:
-        message = f"the function raised {description['type']} on {description['host']}: {message}"
+        message = f"{description['type']}: {message} (raised on {description['host']})"
     click.echo(f"{click.style('sremote:', fg='red', bold=True)} {message}", err=True, color=color)
     if description["remedy"]:
         click.echo(f"  {description['remedy']}", err=True)

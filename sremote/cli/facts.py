@@ -8,6 +8,7 @@ import click
 
 from sremote.cli.options import State, common_options, host_options
 from sremote.cli.output import print_json, print_table, to_json
+from sremote.sizes import as_size
 
 if TYPE_CHECKING:
     from sremote.hosts import HostSettings
@@ -22,8 +23,16 @@ def facts(state: State, settings: HostSettings) -> None:
     from sremote.cli.client import connect
 
     with connect(settings) as client:
-        found = to_json(client.facts())
+        found = client.facts()
     if state.json:
-        print_json(found)
+        print_json(to_json(found))
     else:
-        print_table([(key.replace("_", " "), value) for key, value in found.items()])
+        print_table([(key.replace("_", " "), _shown(key, value)) for key, value in vars(found).items()])
+
+
+def _shown(key: str, value: object) -> object:
+    if value is None:
+        return "none"
+    if isinstance(value, tuple):
+        return ".".join(map(str, value))
+    return as_size(value) if key in ("memory", "free_bytes") and isinstance(value, int) else value

@@ -20,8 +20,8 @@ class _Run(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.allow_interspersed_args = False
         found, _, _ = self.make_parser(ctx).parse_args(list(args))
-        behind = list(found.get("argv") or ())
-        if behind and behind[0].startswith("-"):
+        behind = found.get("argv")
+        if isinstance(behind, list | tuple) and behind and behind[0].startswith("-"):
             if "--" not in behind:
                 raise click.UsageError("Options behind HOST need -- and then the command.", ctx)
             dashes = behind.index("--")
@@ -75,5 +75,5 @@ def run(
     click.echo(result.stdout, nl=False)
     click.echo(result.stderr, nl=False, err=True)
     if result.status:
-        click.echo(f"sremote: {argv[0]} ended with exit status {result.status} on {settings.name}", err=True)
+        click.echo(f"sremote: {argv[0]} ended with exit status {result.status} (on {settings.name})", err=True)
         ctx.exit(1)
