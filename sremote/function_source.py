@@ -10,6 +10,7 @@ import ast
 import builtins
 import functools
 import inspect
+import re
 import symtable
 import sys
 import sysconfig
@@ -23,6 +24,9 @@ from typing import Any
 from sremote.errors import ValueRefused
 from sremote.interpreter.values import encode
 from sremote.interpreter.wire import Message
+
+_ALLOW = re.compile(r"^@(\w+\.)?allow[ \t]*\n", re.MULTILINE)
+"""``@sremote.allow`` above a class: the host has no sremote to import, and needs no leave."""
 
 
 @dataclass
@@ -110,6 +114,8 @@ def _text(name: str, value: Any, function: Callable[..., Any]) -> str:
         text = textwrap.dedent(inspect.getsource(value))
     except (OSError, TypeError):
         _refuse(function, f"has no source text for {name!r}", "Define it in a file.")
+    if isinstance(value, type):
+        text = _ALLOW.sub("", text)
     if getattr(value, "__name__", "") == "<lambda>":
         return f"{name} = {_lambda_text(text, value, function)}\n"
     if value.__name__ != name:

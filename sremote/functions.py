@@ -7,13 +7,16 @@ one crashes the interpreter.  As source text otherwise.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import inspect
 import io
 import socket
 import sys
+import threading
 import types
+import warnings
 import zipfile
 from collections.abc import Callable, Mapping
 from importlib import resources
@@ -27,6 +30,9 @@ from sremote.interpreter.wire import Header, Message
 
 # What dill would take along by name or number, and which means nothing on another machine.
 _TIED_TO_THIS_PROCESS = (io.IOBase, socket.socket, types.GeneratorType, types.TracebackType, types.FrameType)
+
+_warnings_filters = threading.Lock()
+"""The filters are the whole process's."""
 
 
 def target_by_name(module: str, function: str) -> Header:
@@ -58,7 +64,8 @@ def add_function(
     _check_closure(function)
     kinds = tuple(kind for kind in allowed.values() if not is_installed(kind.__module__))
     if host.same_python() and module == "__main__":
-        return _by_value(message, function, kinds, host)
+        with contextlib.suppress(ValueRefused):
+            return _by_value(message, function, kinds, host)
     try:
         source = collect_source(function, kinds)
     except ValueRefused as refused:
@@ -94,7 +101,10 @@ def dill_dumps(value: Any) -> bytes:
     import dill
 
     try:
-        pickled: bytes = dill.dumps(value, protocol=4, recurse=True)
+        with _warnings_filters, warnings.catch_warnings():
+            # It warns where what it wrote cannot be read elsewhere, as with the enums of __main__.
+            warnings.simplefilter("error", dill.PicklingWarning)
+            pickled: bytes = dill.dumps(value, protocol=4, recurse=True)
     except Exception as error:
         raise ValueRefused(
             f"dill cannot pickle it: {error}", "Send plain data and functions defined with def."
