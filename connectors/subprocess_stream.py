@@ -84,6 +84,7 @@ class SubprocessProcess(Process):
         return status
 
     def kill(self) -> None:
+        self.close_stdin()
         if self._popen.poll() is None:
             self._signal(signal.SIGTERM)
             try:
@@ -92,9 +93,8 @@ class SubprocessProcess(Process):
                 self._signal(signal.SIGKILL)
                 with suppress(subprocess.TimeoutExpired):  # a program of another user (sudo) outlives this
                     self._popen.wait(GRACE)
-        for stream in (self._stdin, self._stdout, self._stderr):
-            with suppress(OSError):
-                stream.close()
+        for stream in (self._stdout, self._stderr):
+            stream.close()
 
     def _signal(self, number: signal.Signals) -> None:
         with suppress(ProcessLookupError, PermissionError):
