@@ -7,7 +7,7 @@ prints one JSON object as its last line:
     python       facts about the Python that runs this, see ``python_facts``
     environment  null, or what stands at ROOT/env/ENVIRONMENT, see ``environment_facts``
     index        null unless INDEX is ``yes``; else ``{"url": …, "failure": null or why not reached}``
-    notes        sentences about what keeps other users from reaching ROOT
+    closed       folders above ROOT and this Python that other users may not pass through
 """
 
 import configparser
@@ -41,7 +41,7 @@ def main(arguments: List[str]) -> int:
         "python": python_facts(),
         "environment": environment_facts(root, name),
         "index": index_facts() if index == "yes" else None,
-        "notes": closed_folders(root),
+        "closed": sorted({*closed_folders(root), *closed_folders(os.path.realpath(sys.executable))}),
     }
     print("\n" + json.dumps(found))
     return 0
@@ -107,7 +107,8 @@ def _libc() -> str:
 def environment_facts(root: str, name: str) -> Optional[Dict[str, Any]]:
     """Return what stands at the environment's place, None where nothing does.
 
-    ``ours`` says whether sremote made it, ``works`` whether its Python starts and
+    ``generation`` is the folder that it links to (null where sremote did not make
+    it), ``works`` whether its Python starts and
     is of the recorded version, ``record`` is its record (null where there is none
     that can be read) and ``installed`` maps distributions to versions.
     """
@@ -122,7 +123,7 @@ def environment_facts(root: str, name: str) -> Optional[Dict[str, Any]]:
     if not isinstance(record, dict) or record.get("format") != 1:
         record = None
     return {
-        "ours": os.path.islink(place),
+        "generation": os.path.basename(os.readlink(place)) if os.path.islink(place) else None,
         "works": record is not None and _version_of(place) == record["python"]["version"][:2],
         "record": record,
         "installed": distributions(place),
@@ -227,10 +228,10 @@ def without_password(url: str) -> str:
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
-def closed_folders(root: str) -> List[str]:
-    """Name the folders above ``root`` that other users may not pass through."""
+def closed_folders(path: str) -> List[str]:
+    """Name the folders above ``path`` that other users may not pass through."""
     closed = []
-    folder = os.path.dirname(os.path.abspath(root))
+    folder = os.path.dirname(os.path.abspath(path))
     while True:
         if os.path.isdir(folder) and not os.stat(folder).st_mode & stat.S_IXOTH:
             closed.append(folder)

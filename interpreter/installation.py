@@ -18,9 +18,8 @@ one, and the link is renamed into place at the end: an environment is always
 whole, and a job that runs in the old generation keeps it until the next change.
 
 Lines ``progress: TEXT`` go to standard output, and one JSON object as the last
-line: ``{"installed": {NAME: VERSION}}`` or ``{"error": KIND, "message": …,
-"output": …}`` with KIND one of ``full``, ``permission``, ``changed``, ``pip``,
-``virtualenv`` and ``other``.
+line: ``{"error": null}`` or ``{"error": KIND, "message": …, "output": …}`` with
+KIND one of ``full``, ``permission``, ``changed``, ``pip``, ``virtualenv`` and ``other``.
 """
 
 import errno
@@ -62,7 +61,8 @@ def main(arguments: List[str]) -> int:
     for number in (signal.SIGHUP, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit(1))
     try:
-        answer = {"installed": install(arguments[0], arguments[1])}  # type: Dict[str, Any]
+        install(arguments[0], arguments[1])
+        answer = {"error": None}  # type: Dict[str, Any]
     except Refusal as refusal:
         answer = {"error": refusal.kind, "message": str(refusal), "output": refusal.output}
     except OSError as error:
@@ -71,8 +71,8 @@ def main(arguments: List[str]) -> int:
     return 0
 
 
-def install(root: str, name: str) -> Dict[str, str]:
-    """Carry out the plan on standard input, and return what is installed then."""
+def install(root: str, name: str) -> None:
+    """Carry out the plan on standard input."""
     folder = os.path.join(root, "env")
     os.makedirs(folder, mode=0o700, exist_ok=True)
     work = tempfile.mkdtemp(prefix=".work-", dir=folder)
@@ -94,14 +94,12 @@ def install(root: str, name: str) -> Dict[str, str]:
         for arguments in plan["pip"]:
             run_pip(generation, work, arguments, plan["index"])
         point_scripts(generation, place)
-        found = distributions(generation)
-        write_record(generation, dict(plan["record"], installed=found))
+        write_record(generation, plan["record"])
         if active_generation(place) != plan["active"]:
             raise Refusal("changed", "somebody else changed the environment at the same time")
         activate(generation, place, work)
         generation = None
         remove_old(place, keep=plan["active"])
-        return found
     finally:
         if generation is not None:
             shutil.rmtree(generation, ignore_errors=True)
@@ -231,17 +229,6 @@ def write_record(generation: str, record: Dict[str, Any]) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.replace(path + ".new", path)
-
-
-def distributions(generation: str) -> Dict[str, str]:
-    """Return the version of every distribution there, by normalised name."""
-    found = {}
-    for folder in glob.glob(
-        os.path.join(glob.escape(generation), "**", "site-packages", "*.dist-info"), recursive=True
-    ):
-        name, _, version = os.path.basename(folder)[: -len(".dist-info")].partition("-")
-        found[re.sub(r"[-_.]+", "-", name).lower()] = version
-    return found
 
 
 def activate(generation: str, place: str, work: str) -> None:
