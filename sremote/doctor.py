@@ -75,7 +75,9 @@ def _steps(connector: Connector, settings: HostSettings, name: str) -> Iterator[
         yield _with_nearest_name(check, settings)
         if check.state is State.FAILED:
             return
-    host = Host(connector, root=settings.root, python=settings.python, environment="", preamble=settings.preamble)
+    host = Host(
+        connector, name=name, root=settings.root, python=settings.python, environment="", preamble=settings.preamble
+    )
     try:
         yield _check_shell(connector)
         probe = host.probe()
