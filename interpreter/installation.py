@@ -7,7 +7,7 @@ reads a zip from standard input:
     plan.json         ``python`` (null, or the Python to make a new environment with), ``active`` (the
                       generation that the plan was made for, null for none), ``pip`` (lists of
                       arguments, one for each run), ``index`` (whether pip may ask one),
-                      ``record`` (what to note in the environment), ``shared``
+                      ``record`` (what to note in the environment)
     virtualenv.zip    virtualenv, where an environment is made
     pip.zip           pip, where packages are installed
     anything else     files that pip's arguments name, relative to the zip's root
@@ -79,8 +79,6 @@ def install(root: str, name: str) -> None:
     generation = None
     try:
         plan = _unpack(work)
-        if plan["shared"]:
-            os.umask(0o022)
         place = os.path.join(folder, name)
         if active_generation(place) != plan["active"]:
             raise Refusal("changed", "somebody else changed the environment just now")
@@ -90,7 +88,6 @@ def install(root: str, name: str) -> None:
             make(plan["python"], generation, work)
         else:
             clone(os.path.join(folder, plan["active"]), generation)
-        os.chmod(generation, 0o755 if plan["shared"] else 0o700)
         for arguments in plan["pip"]:
             run_pip(generation, work, arguments, plan["index"])
         point_scripts(generation, place)

@@ -18,6 +18,7 @@ import json
 import posixpath
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from typing import Any
 
 from sremote.connectors.base import Connector
 from sremote.errors import FileMissing, FormatError, NotInstalled
@@ -74,11 +75,14 @@ def read_location(text: str, application: str | None = None, *, where: str = FIL
             f"Install it with --application {application}, or leave --application out.",
         )
     entry = {**document.get("default", {}), **applications.get(application or "", {})}
-    known = {field.name: entry[field.name] for field in fields(Location) if field.name in entry}
-    for key, value in known.items():
-        if not isinstance(value, str) or not value or "\0" in value:
+    known: dict[str, str] = {"root": root or DEFAULT_ROOT}
+    for key in (field.name for field in fields(Location) if field.name in entry):
+        value = entry[key]
+        if isinstance(value, str) and value and "\0" not in value:
+            known[key] = value
+        else:
             raise FormatError(f"{where}: {key} = {value!r} is not a {'name' if key == 'environment' else 'path'}")
-    return Location(**({"root": root or DEFAULT_ROOT} | known))
+    return Location(**known)
 
 
 def with_entry(text: str | None, application: str | None, entry: Mapping[str, str], *, where: str = FILE) -> str:
@@ -87,14 +91,14 @@ def with_entry(text: str | None, application: str | None, entry: Mapping[str, st
     ``text`` is the file as it is, None where there is none.  Raises FormatError
     where it is damaged.
     """
-    document = _parse(text, where) if text is not None else {"format": FORMAT}
+    document: dict[str, Any] = _parse(text, where) if text is not None else {"format": FORMAT}
     place = document.setdefault("applications", {}) if application is not None else document
     key = application if application is not None else "default"
     place[key] = {**place.get(key, {}), **entry}
     return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
 
 
-def _parse(text: str, where: str) -> dict[str, dict[str, object]]:
+def _parse(text: str, where: str) -> dict[str, Any]:
     remedy = f"Mend or remove it: {where}"
     try:
         document = json.loads(text)

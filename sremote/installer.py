@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
-import json
+import functools
 import posixpath
 import tempfile
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Literal
 
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
-from sremote.discovery import FILE, with_entry
-from sremote.errors import FileMissing, HostError, HostFull, NotInstalled, PermissionRefused, UsageError
+from sremote.environment import Environment, State
+from sremote.errors import NotInstalled, UsageError
 from sremote.host import DEFAULT_ENVIRONMENT, DEFAULT_ROOT, Host
 from sremote.requirements import Line, Source, Wanted, git_source, read_wanted
-from sremote.target import Target, target_of
+from sremote.sharing import note_location, share
+from sremote.sources import build, commit_of, content_digest
+from sremote.target import target_of
 from sremote.virtualenv_bundle import pip_zip, virtualenv_zip
-from sremote.wheels import build, commit_of, content_digest, download, failure
+from sremote.wheels import download
 
 RECORD_FORMAT = 1
-INSPECTION_TIMEOUT = 180.0
-"""Seconds that a look at a host's environment may take; a loaded login node is slow."""
 
 Progress = Callable[[str, str], None]
 """Is told which step is under way, and in one line what it does."""
@@ -50,8 +48,8 @@ class InstallReport:
     python: str
     """Its Python's version."""
     dry_run: bool
-    offline: bool
-    """Whether wheels were fetched here because the host reaches no index, or as asked."""
+    offline: bool = False
+    """Whether packages came from here, because the host reaches no index or as asked."""
     steps: list[Step] = field(default_factory=list)
     installed: dict[str, str] = field(default_factory=dict)
     """Every distribution in the environment, and its version."""
@@ -100,35 +98,67 @@ def install(
     if not environment or environment.startswith(".") or "/" in environment:
         raise UsageError(f"{environment!r} is not a name for an environment", "Use letters, digits, '-' and '_'.")
     wanted = read_wanted(packages, requirements, git)
+    python = python or host.python
+    progress("python", "looking for a Python")
     there = Host(
         host.connector,
         name=host.name,
         root=shared or host.root,
-        python=python or host.python,
+        python=python,
         environment="",
         preamble=host.preamble,
     )
     with tempfile.TemporaryDirectory(prefix="sremote-") as work:
-        run = _Installation(there, environment, wanted, python or host.python, offline, Path(work), progress)
-        return run.carry_out(shared=shared is not None, application=application, dry_run=dry_run)
+        run = _Installation(there, environment, wanted, python, offline, Path(work), progress)
+        report = run.report(dry_run)
+        report.steps.append(run.push_interpreter(dry_run))
+        report.steps += run.install(report)
+    if shared:
+        progress("sharing", "letting others read it")
+        report.steps.append(Step("sharing", share(there, dry_run=dry_run), f"all may read {there.probe().root}"))
+        report.notes += [f"other users cannot pass through {folder} there: chmod o+x it" for folder in run.state.closed]
+    entry = {"installation": there.probe().root, "environment": environment}
+    for folder, mode in _location_folders(there, shared is not None, application):
+        changed = note_location(there, folder, application, entry, mode=mode, dry_run=dry_run)
+        report.steps.append(Step("location", changed, posixpath.join(folder, "location.json")))
+    return report
+
+
+def _location_folders(host: Host, shared: bool, application: str | None) -> list[tuple[str, int]]:
+    """Return the folders whose location.json tells of an installation, and the file's mode."""
+    probe = host.probe()
+    folders = {}
+    if application is not None:
+        folders[posixpath.join(probe.home, DEFAULT_ROOT)] = 0o600
+    if shared:
+        folders[probe.root] = 0o644
+    return list(folders.items())
 
 
 @dataclass
 class _Built:
-    """A source, what identifies its content, and its wheel where one had to be built."""
+    """A source, what identifies its content, and its wheel."""
 
     source: Source
     identity: str
-    wheel: Path | None
+    wheel: Path
+
+    @property
+    def name(self) -> str:
+        return canonicalize_name(parse_wheel_filename(self.wheel.name)[0])
+
+    @property
+    def version(self) -> str:
+        return str(parse_wheel_filename(self.wheel.name)[1])
 
 
 class _Installation:
-    """One run of ``install``."""
+    """One run of ``install``: what is wanted, what is there, and the difference."""
 
     def __init__(
         self,
         host: Host,
-        environment: str,
+        name: str,
         wanted: Wanted,
         python: str | None,
         offline: bool | None,
@@ -136,335 +166,189 @@ class _Installation:
         progress: Progress,
     ) -> None:
         self.host = host
-        self.environment = environment
+        self.environment = Environment(host, name)
         self.wanted = wanted
         self.work = work
         self.progress = progress
-        progress("python", "looking for a Python")
-        self.root = host.probe().root
-        found = self._inspect(index=offline is None and bool(wanted.lines or wanted.sources))
-        state = found["environment"]
-        if state is not None and state["generation"] is None:
+        self.state = self.environment.inspect()
+        if self.state.exists and self.state.generation is None:
             raise UsageError(
-                f"{host.name}: {self.place} is there already, and sremote did not make it",
+                f"{host.name}: {self.environment.place} is there already, and sremote did not make it",
                 "Choose another name with --environment, or remove it there.",
             )
-        self.state: Mapping[str, Any] | None = state
-        self.record: dict[str, Any] = (state or {}).get("record") or {}
-        self.rebuild = self._why_rebuild(found["python"], python)
-        self.python: dict[str, Any] = found["python"] if self.rebuild else self.record["python"]
-        self.installed: dict[str, str] = {} if self.rebuild or state is None else state["installed"]
-        self.before: dict[str, str] = state["installed"] if state else {}
-        self.target: Target = target_of(self.python)
-        self.index = found["index"]
-        self.offline = bool(self.index and self.index["failure"]) if offline is None else offline
-        self.closed: list[str] = found["closed"]
+        self.rebuild = _why_rebuild(self.state, python)
+        self.python = self.state.python if self.rebuild else self.state.record["python"]
+        self.target = target_of(self.python)
+        self.installed = {} if self.rebuild else self.state.installed
+        self.requested: dict[str, str] = dict(self.state.record.get("requested", {}))
+        self.sources: dict[str, dict[str, str]] = dict(self.state.record.get("sources", {}))
+        self._offline = offline
 
-    @property
-    def place(self) -> str:
-        return posixpath.join(self.root, "env", self.environment)
+    @functools.cached_property
+    def no_index(self) -> str | None:
+        """Why the host cannot ask a package index; None where it can."""
+        if self._offline is None:
+            self.progress("packages", f"asking whether {self.host.name} reaches a package index")
+            return self.environment.inspect(index=True).no_index
+        return "--offline was given" if self._offline else None
 
-    def carry_out(self, *, shared: bool, application: str | None, dry_run: bool) -> InstallReport:
-        """Do what is needed, or only say so."""
-        report = InstallReport(self.host.name, self.place, self.target.full_version, dry_run, self.offline)
-        step = report.steps.append
-        step(Step("python", False, f"{self.target.full_version} at {self.python['executable']}"))
-        if self.index and self.index["failure"]:
-            report.notes.append(f"the host reaches no package index ({self.index['failure']}): wheels come from here")
-        if shared and self.closed:
-            report.notes.append(
-                f"other users cannot pass through {' and '.join(self.closed)}: chmod o+x would let them"
-            )
-
-        self.progress("interpreter", "pushing the interpreter")
-        pushed = not self.host.probe().has_interpreter if dry_run else self.host.ensure_interpreter()
-        step(Step("interpreter", pushed, posixpath.dirname(self.host.interpreter)))
-
-        requested, sources, lines, built = self._differences()
-        step(Step("environment", bool(self.rebuild), self.rebuild or self.place))
-        if (self.rebuild or lines or built) and not dry_run:
-            self._apply(requested, sources, lines, built, shared=shared)
-            self.installed = self._inspect(index=False)["environment"]["installed"]
-            names = sorted({*self.before, *self.installed})
-            report.differences = {
-                name: (self.before.get(name), self.installed.get(name))
-                for name in names
-                if self.before.get(name) != self.installed.get(name)
-            }
-        step(Step("packages", bool(lines or built), self._said(report, lines, built)))
-        report.installed = dict(self.installed)
-        report.commits = {name: entry["identity"] for name, entry in sources.items() if git_like(entry["source"])}
-        if shared:
-            step(self._share(dry_run))
-        if shared or application is not None:
-            for folder in self._location_folders(shared, application):
-                step(self._note_location(folder, shared, application, dry_run))
+    def report(self, dry_run: bool) -> InstallReport:
+        """Return a report whose first step is the Python."""
+        report = InstallReport(self.host.name, self.environment.place, self.target.full_version, dry_run)
+        report.steps.append(Step("python", False, f"{self.target.full_version} at {self.python['executable']}"))
         return report
 
-    def _inspect(self, *, index: bool) -> dict[str, Any]:
-        done = self.host.run_python(
-            _source("inspection.py"),
-            self.root,
-            self.environment,
-            "yes" if index else "no",
-            timeout=INSPECTION_TIMEOUT,
-        )
-        return self._answer(done.stdout, done.stderr, "look at the environment")
+    def push_interpreter(self, dry_run: bool) -> Step:
+        """Push the interpreter where it is missing."""
+        missing = not self.host.probe().has_interpreter
+        if missing and not dry_run:
+            self.progress("interpreter", "pushing the interpreter")
+            self.host.ensure_interpreter()
+        return Step("interpreter", missing, self.host.interpreter)
 
-    def _answer(self, stdout: bytes, stderr: bytes, purpose: str) -> dict[str, Any]:
-        try:
-            answer = json.loads(stdout.decode("utf-8", "replace").rstrip().rpartition("\n")[2])
-        except ValueError:
-            lines = stderr.decode("utf-8", "replace").strip().splitlines() or ["it ended without an answer"]
-            raise HostError(
-                f"{self.host.name}: cannot {purpose}: {lines[-1]}", f"Try: sremote doctor {self.host.name}"
-            ) from None
-        if not isinstance(answer, dict):
-            raise HostError(f"{self.host.name}: cannot {purpose}: what came back is not an answer")
-        return answer
+    def install(self, report: InstallReport) -> list[Step]:
+        """Make the environment and install what differs; fill in the report."""
+        built = self._build_sources()
+        lines = self._missing_lines()
+        report.installed = dict(self.installed)
+        asked = [*(line.text for line in lines), *(item.source.text for item in built)]
+        detail = ", ".join(asked)
+        if asked and self.no_index:
+            report.offline = True
+            report.notes.append(f"{self.host.name} asks no package index ({self.no_index}): wheels come from here")
+        if (self.rebuild or asked) and not report.dry_run:
+            self._apply(lines, built)
+            report.installed = dict(self.environment.inspect().installed)
+            report.differences = _differences(self.state.installed, report.installed)
+            detail = ", ".join(_said(*change) for change in report.differences.items()) or detail
+        if not asked:
+            detail = f"{len(report.installed)} installed, nothing to add"
+        repositories = ((name, entry) for name, entry in self.sources.items() if _is_repository(entry["source"]))
+        report.commits = {name: entry["identity"] for name, entry in repositories}
+        return [
+            Step("environment", bool(self.rebuild), self.rebuild or self.environment.place),
+            Step("packages", bool(asked), detail),
+        ]
 
-    def _why_rebuild(self, found: Mapping[str, Any], python: str | None) -> str:
-        """Say why the environment must be made anew; nothing where it need not be."""
-        if self.state is None:
-            return "made with virtualenv"
-        if not self.record:
-            return "made anew: its record is missing or damaged"
-        if not self.state["works"]:
-            return "made anew: its Python does not start any more"
-        old = self.record["python"]
-        if python and old["executable"] != found["executable"]:
-            return f"made anew: its Python was {old['executable']}"
-        return ""
-
-    def _differences(self) -> tuple[dict[str, str], dict[str, dict[str, str]], list[Line], list[_Built]]:
-        """Compare what is wanted with what is there.
-
-        Returns what the new record says was requested and which sources it came
-        from, the lines to install now and the sources to install now.
-        """
-        before: dict[str, str] = self.record.get("requested", {})
-        sources: dict[str, dict[str, str]] = dict(self.record.get("sources", {}))
-        applying = [line for line in self.wanted.lines if self._applies(line)]
-        requested = {**before, **{line.name: line.text for line in applying}}
+    def _missing_lines(self) -> list[Line]:
+        """Return the requirements to install now, and note all of them as requested."""
+        lines = [line for line in self.wanted.lines if self._applies(line)]
         if self.rebuild:
-            again = read_wanted(list(before.values())).lines
-            replaced = {line.name for line in applying}
-            applying += [line for line in again if line.name not in replaced and line.name not in sources]
-        lines = [line for line in applying if not line.is_met(self.installed, set(before.values()))]
-        built = [self._build(source) for source in self.wanted.sources]
-        if self.rebuild:
-            texts = {source.text for source in self.wanted.sources}
-            for entry in sources.values():
-                if entry["source"] not in texts:
-                    built.append(self._build_again(entry))
-        needed = []
-        for item in built:
-            name = self._name_of(item, sources)
-            if item.wheel is None or self._has(name, item.identity):
-                continue
-            _, version, *_ = parse_wheel_filename(item.wheel.name)
-            sources[name] = {"source": item.source.text, "identity": item.identity, "version": str(version)}
-            requested.pop(name, None)
-            needed.append(item)
-        for line in lines:
-            sources.pop(line.name, None)
-        return requested, sources, lines, needed
+            named = {line.name for line in lines} | self.sources.keys()
+            lines += [line for line in read_wanted(list(self.requested.values())).lines if line.name not in named]
+        earlier = set(self.requested.values())
+        missing = [line for line in lines if not line.is_met(self.installed, earlier)]
+        self.requested |= {line.name: line.shown for line in lines}
+        for line in missing:
+            self.sources.pop(line.name, None)
+        return missing
 
     def _applies(self, line: Line) -> bool:
         marker = line.requirement.marker
         return marker is None or marker.evaluate({"extra": "", **self.target.markers})
 
-    def _has(self, name: str, identity: str) -> bool:
-        entry = self.record.get("sources", {}).get(name)
-        return bool(entry) and name in self.installed and entry["identity"] == identity
+    def _build_sources(self) -> list[_Built]:
+        """Build the sources that are not installed as they are now, and note them."""
+        wanted = list(self.wanted.sources)
+        if self.rebuild:
+            places = {_place(source) for source in wanted}
+            again = [_recorded_source(entry) for entry in self.sources.values()]
+            wanted += [source for source in again if _place(source) not in places]
+        built = []
+        for source in wanted:
+            commit = commit_of(source) if source.url else ""
+            if commit and self._has(source, commit):
+                continue
+            self.progress("packages", f"building {source.text}")
+            wheel = build(source, self._folder("built"), commit=commit, say=self._say)
+            identity = commit or content_digest(wheel)
+            if self._has(source, identity):
+                continue
+            if not self.target.fits(wheel.name):
+                raise NotInstalled(
+                    f"{source.text} builds {wheel.name} here, which does not fit "
+                    f"Python {self.target.minor} on {self.target.platforms[-1]}",
+                    "Install a wheel that was built for that host, or a package that has one.",
+                )
+            built.append(_Built(source, identity, wheel))
+        for item in built:
+            self.requested.pop(item.name, None)
+            self.sources[item.name] = {"source": item.source.text, "identity": item.identity}
+        return built
 
-    def _name_of(self, item: _Built, sources: Mapping[str, Mapping[str, str]]) -> str:
-        if item.wheel is not None:
-            return canonicalize_name(parse_wheel_filename(item.wheel.name)[0])
-        return next(name for name, entry in sources.items() if entry["identity"] == item.identity)
-
-    def _build(self, source: Source) -> _Built:
-        """Build a source's wheel, unless its commit is installed already."""
-        self.progress("packages", f"building {source.text}")
-        if source.path is not None:
-            wheel = build(source, self._folder("built"), say=self._say)
-            return _Built(source, content_digest(wheel), self._fitting(wheel, source))
-        commit = commit_of(source)
-        bare = _without_ref(source.text)
-        for name, entry in self.record.get("sources", {}).items():
-            if _without_ref(entry["source"]) == bare and self._has(name, commit):
-                return _Built(source, commit, None)
-        return _Built(source, commit, self._fitting(build(source, self._folder("built"), commit=commit), source))
-
-    def _build_again(self, entry: Mapping[str, str]) -> _Built:
-        """Build what was installed before, for an environment that is made anew."""
-        text = entry["source"]
-        if git_like(text):
-            return self._build(dataclasses.replace(git_source(text), ref=entry["identity"]))
-        if not Path(text).exists():
-            raise NotInstalled(
-                f"{self.host.name}: the environment is made anew, and {text}, which was installed in it, is not here",
-                "Choose another name with --environment, or bring it back.",
-            )
-        return self._build(Source(text, path=Path(text)))
-
-    def _fitting(self, wheel: Path, source: Source) -> Path:
-        if self.target.fits(wheel.name):
-            return wheel
-        raise NotInstalled(
-            f"{source.text} builds {wheel.name} here, which does not fit Python {self.target.minor} of {self.host.name}",
-            "Install a wheel that was built for that host, or a package that has one.",
+    def _has(self, source: Source, identity: str) -> bool:
+        """Say whether this content of a source is installed."""
+        return any(
+            name in self.installed
+            and entry["identity"] == identity
+            and _place(_recorded_source(entry)) == _place(source)
+            for name, entry in self.sources.items()
         )
 
-    def _apply(
-        self,
-        requested: dict[str, str],
-        sources: dict[str, dict[str, str]],
-        lines: Sequence[Line],
-        built: Sequence[_Built],
-        *,
-        shared: bool,
-    ) -> None:
+    def _apply(self, lines: Sequence[Line], built: Sequence[_Built]) -> None:
         """Send the host one bundle, and let it make the change."""
         wheels = self._folder("wheels")
-        own = [item.wheel.rename(wheels / item.wheel.name) for item in built if item.wheel is not None]
-        names = {line.name for line in lines} | {parse_wheel_filename(wheel.name)[0] for wheel in own}
-        earlier = read_wanted([text for name, text in requested.items() if name not in names]).lines
-        constraints = [
-            *self.wanted.constraints,
-            *(f"{line.name}{line.requirement.specifier}" for line in earlier if line.requirement.specifier),
-        ]
-        options = self.wanted.options
-        texts = [line.text for line in lines]
-        if self.offline:
-            self.progress("packages", "fetching wheels")
-            if lines or own:
-                download(
-                    lines, self.target, wheels, options=options, constraints=constraints, wheels=own, say=self._say
-                )
-            for wheel in wheels.iterdir():
-                name, version, *_ = parse_wheel_filename(wheel.name)
-                if wheel not in own and self.installed.get(name) == str(version):
-                    wheel.unlink()
+        for item in built:
+            item.wheel = item.wheel.rename(wheels / item.wheel.name)
+        constraints = [*self.wanted.constraints, *self._earlier_limits(lines, built)]
+        options, texts = self.wanted.options, [line.text for line in lines]
+        if self.no_index:
+            self._fetch(lines, built, wheels, constraints)
+            # Options and hashes have done their work, and index addresses are not the host's business.
             options, texts = ["--pre"], [str(line.requirement) for line in lines]
-        texts += [f"./wheels/{wheel.name}" for wheel in own]
+        texts += [f"./wheels/{item.wheel.name}" for item in built]
         runs = []
         if texts:
             arguments = ["--find-links", "wheels", "-r", "requirements.txt", "-c", "constraints.txt"]
-            runs.append([*arguments, "--no-index"] if self.offline else arguments)
-        for wheel in own:
-            name, version, *_ = parse_wheel_filename(wheel.name)
-            if self.installed.get(name) == str(version):
-                runs.append(["--no-index", "--no-deps", "--force-reinstall", f"wheels/{wheel.name}"])
+            runs.append([*arguments, "--no-index"] if self.no_index else arguments)
+        for item in built:
+            if self.installed.get(item.name) == item.version:
+                runs.append(["--no-index", "--no-deps", "--force-reinstall", f"wheels/{item.wheel.name}"])
+        files: dict[str, bytes | Path] = {
+            "wheels/": b"",
+            "requirements.txt": "\n".join([*options, *texts, ""]).encode(),
+            "constraints.txt": "\n".join([*constraints, ""]).encode(),
+            **{f"wheels/{wheel.name}": wheel for wheel in wheels.iterdir()},
+        }
+        if self.rebuild:
+            files["virtualenv.zip"] = virtualenv_zip(self.target, say=self._say)
+        if runs:
+            files["pip.zip"] = pip_zip(self.target, say=self._say)
+        record = {"python": self.python, "requested": self.requested, "sources": self.sources}
         plan = {
             "python": self.python["executable"] if self.rebuild else None,
-            "active": self.state["generation"] if self.state else None,
+            "active": self.state.generation,
             "pip": runs,
-            "index": not self.offline,
-            "shared": shared,
-            "record": {
-                "format": RECORD_FORMAT,
-                "python": self.python,
-                "requested": requested,
-                "sources": sources,
-            },
+            "index": not self.no_index,
+            "record": {"format": RECORD_FORMAT, **record},
         }
-        with tempfile.TemporaryFile(dir=self.work) as bundle:
-            with zipfile.ZipFile(bundle, "w") as archive:
-                archive.writestr("plan.json", json.dumps(plan))
-                archive.writestr("requirements.txt", "\n".join([*options, *texts]) + "\n")
-                archive.writestr("constraints.txt", "\n".join(constraints) + "\n")
-                if self.rebuild:
-                    archive.writestr("virtualenv.zip", virtualenv_zip(self.target, say=self._say))
-                if runs:
-                    archive.writestr("pip.zip", pip_zip(self.target, say=self._say))
-                for wheel in sorted(wheels.iterdir()):
-                    archive.write(wheel, f"wheels/{wheel.name}")
-                archive.writestr("wheels/", "")
-            self._send(bundle)
+        self.environment.change(plan, files, self._say)
 
-    def _send(self, bundle: BinaryIO) -> None:
-        size = bundle.tell()
-        bundle.seek(0)
-        self.progress("environment", f"sending {size / 1e6:.1f} MB")
-        stdout, stderr = bytearray(), bytearray()
-        shown = 0
+    def _earlier_limits(self, lines: Sequence[Line], built: Sequence[_Built]) -> list[str]:
+        """Return as constraints what was requested before and is not replaced now."""
+        replaced = {line.name for line in lines} | {item.name for item in built}
+        earlier = [line for line in read_wanted(list(self.requested.values())).lines if line.name not in replaced]
+        return [f"{line.name}{line.requirement.specifier}" for line in earlier if line.requirement.specifier]
 
-        def take(stream: str, data: bytes) -> None:
-            nonlocal shown
-            (stdout if stream == "stdout" else stderr).extend(data)
-            while (end := stdout.find(b"\n", shown)) >= 0:
-                line, shown = stdout[shown:end].decode("utf-8", "replace"), end + 1
-                if line.startswith("progress: "):
-                    self.progress("packages", line.removeprefix("progress: "))
-
-        command = [self.host.probe().python, "-c", _source("installation.py"), self.root, self.environment]
-        self.host.execute(command, stdin=bundle, output=take)
-        answer = self._answer(bytes(stdout), bytes(stderr), "change the environment")
-        if answer["error"] is not None:
-            raise self._refusal(str(answer["error"]), str(answer["message"]), str(answer["output"]))
-
-    def _refusal(self, kind: str, message: str, output: str) -> Exception:
-        if kind == "pip":
-            error = failure(output, f"on {self.host.name}", self.host.name)
-            return error
-        if kind == "full":
-            return HostFull(
-                f"{self.host.name}: no space is left for {self.place}; it is as it was",
-                f"Make room there, or choose another folder with --root: sremote facts {self.host.name}",
-            )
-        if kind == "permission":
-            return PermissionRefused(f"{self.host.name}: {message}", "Choose another folder with --root.")
-        remedy = "Run it again." if kind == "changed" else f"Try: sremote doctor {self.host.name}"
-        return HostError(f"{self.host.name}: {message}", remedy)
-
-    def _said(self, report: InstallReport, lines: Sequence[Line], built: Sequence[_Built]) -> str:
+    def _fetch(self, lines: Sequence[Line], built: Sequence[_Built], folder: Path, constraints: list[str]) -> None:
+        """Download the wheels that the host lacks into ``folder``, where the built ones are."""
         if not lines and not built:
-            return f"{len(self.installed)} installed, all as asked" if self.installed else "none asked for"
-        if report.dry_run:
-            return ", ".join([*(line.text for line in lines), *(item.source.text for item in built)])
-        said = (
-            f"{name} {after or 'removed'}" + (f" (was {before})" if before and after else "")
-            for name, (before, after) in report.differences.items()
+            return
+        own = [item.wheel for item in built]
+        self.progress("packages", "fetching wheels")
+        download(
+            lines,
+            self.target,
+            folder,
+            options=self.wanted.options,
+            constraints=constraints,
+            wheels=own,
+            say=self._say,
         )
-        return ", ".join(said) or ", ".join(item.source.text for item in built)
-
-    def _share(self, dry_run: bool) -> Step:
-        """Let other users read what is installed."""
-        folders = [posixpath.join(self.root, name) for name in ("interpreter", "env")]
-        look = ["find", self.root, *folders, "!", "-type", "l", "!", "-perm", "-0444", "-print"]
-        closed = self.host.execute(look, timeout=INSPECTION_TIMEOUT).stdout
-        if closed and not dry_run:
-            self._must(["chmod", "-R", "a+rX", *folders])
-            self._must(["chmod", "a+rx", self.root])
-        return Step("sharing", bool(closed), f"{self.root} can be read by all")
-
-    def _must(self, argv: Sequence[str]) -> None:
-        done = self.host.execute(argv, timeout=INSPECTION_TIMEOUT)
-        if done.status != 0:
-            said = done.stderr.decode("utf-8", "replace").strip().splitlines() or [f"exit status {done.status}"]
-            raise PermissionRefused(f"{self.host.name}: {said[-1]}", "Only a folder's owner can share it.")
-
-    def _location_folders(self, shared: bool, application: str | None) -> list[str]:
-        home = posixpath.join(self.host.probe().home, DEFAULT_ROOT)
-        folders = [self.root] if shared else []
-        if application is not None and home not in folders:
-            folders.append(home)
-        return folders
-
-    def _note_location(self, folder: str, shared: bool, application: str | None, dry_run: bool) -> Step:
-        """Write into ``folder`` where the installation is."""
-        path = posixpath.join(folder, FILE)
-        entry = {"installation": self.root, "environment": self.environment}
-        try:
-            text = self.host.connector.read(path).decode("utf-8", "replace")
-        except FileMissing:
-            text = None
-        changed = with_entry(text, application, entry, where=f"{self.host.name}: {path}")
-        if changed != text and not dry_run:
-            mode = 0o644 if shared and folder == self.root else 0o600
-            self.host.connector.put(changed.encode(), path, mode=mode)
-        return Step("location", changed != text, path)
+        for wheel in folder.iterdir():
+            name, version, *_ = parse_wheel_filename(wheel.name)
+            if wheel not in own and self.installed.get(name) == str(version):
+                wheel.unlink()
 
     def _folder(self, name: str) -> Path:
         folder = self.work / name
@@ -475,15 +359,42 @@ class _Installation:
         self.progress("packages", text)
 
 
-def git_like(text: str) -> bool:
+def _why_rebuild(state: State, python: str | None) -> str:
+    """Say why the environment must be made anew; nothing where it need not be."""
+    if not state.exists:
+        return "made with virtualenv"
+    if not state.record:
+        return "made anew: its record is missing or damaged"
+    if not state.works:
+        return "made anew: its Python does not start any more"
+    old = state.record["python"]["executable"]
+    if python and old != state.python["executable"]:
+        return f"made anew: its Python was {old}"
+    return ""
+
+
+def _differences(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, tuple[str | None, str | None]]:
+    changes = ((name, (before.get(name), after.get(name))) for name in sorted({*before, *after}))
+    return {name: change for name, change in changes if change[0] != change[1]}
+
+
+def _said(name: str, change: tuple[str | None, str | None]) -> str:
+    before, after = change
+    return f"{name} {after or 'removed'}" + (f" (was {before})" if before and after else "")
+
+
+def _is_repository(text: str) -> bool:
     """Say whether a recorded source is a repository; else it is a path."""
     return "://" in text
 
 
-def _without_ref(text: str) -> str:
-    source = git_source(text)
-    return f"{source.url}#{source.subdirectory}"
+def _recorded_source(entry: Mapping[str, str]) -> Source:
+    text = entry["source"]
+    if _is_repository(text):
+        return dataclasses.replace(git_source(text), ref=entry["identity"])
+    return Source(text, path=Path(text))
 
 
-def _source(name: str) -> str:
-    return (resources.files("sremote.interpreter") / name).read_text(encoding="utf-8")
+def _place(source: Source) -> str:
+    """Return what stays the same of a source while its content changes."""
+    return f"{source.url}#{source.subdirectory}" if source.url else str(source.path)

@@ -35,6 +35,11 @@ class Line:
         """The distribution's normalised name."""
         return canonicalize_name(self.requirement.name)
 
+    @property
+    def shown(self) -> str:
+        """The text without a password that may stand in a URL."""
+        return re.sub(r"://[^/@\s]*@", "://", self.text)
+
     def is_met(self, installed: Mapping[str, str], requested: Iterable[str]) -> bool:
         """Say whether ``installed`` (names to versions) meets it.
 
@@ -44,7 +49,7 @@ class Line:
         if self.name not in installed:
             return False
         plain = str(self.requirement) == self.requirement.name + str(self.requirement.specifier)
-        if not plain and self.text not in requested:
+        if not plain and self.shown not in requested:
             return False
         return self.requirement.specifier.contains(installed[self.name], prereleases=True)
 

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
-import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from sremote.errors import HostUnreachable, NotInstalled, UsageError
-from sremote.requirements import Line, Source
+from sremote.errors import HostUnreachable, NotInstalled
+from sremote.requirements import Line
 from sremote.target import Target
 
 Say = Callable[[str], None]
@@ -86,7 +83,7 @@ def _build_missing(requirement: str, target: Target, folder: Path, options: Sequ
         if run_pip(["download", *arguments], target=target, say=say)[0] != 0:
             return False
         for sdist in found.iterdir():
-            wheel = build(Source(sdist.name, path=sdist), folder, say=say)
+            wheel = build_wheel(str(sdist), folder, f"from {sdist.name}", say=say)
             if not target.fits(wheel.name):
                 raise NotInstalled(
                     f"{requirement} has no wheel for Python {target.minor} on {target.platforms[-1]}, "
@@ -96,64 +93,18 @@ def _build_missing(requirement: str, target: Target, folder: Path, options: Sequ
     return True
 
 
-def build(source: Source, folder: Path, *, commit: str = "", say: Say = lambda _: None) -> Path:
-    """Build a wheel of a git repository or a path of this machine into ``folder``, and return it.
+def build_wheel(what: str, folder: Path, purpose: str, *, say: Say = lambda _: None) -> Path:
+    """Build a wheel of ``what`` (as pip takes it: a path, ``git+URL@COMMIT``) into ``folder``, and return it.
 
-    Builds are isolated, as pip's are.  Raises NotInstalled with the build's last words.
+    Builds are isolated, as pip's are.  Raises NotInstalled with the build's last
+    words; ``purpose`` stands in its message.
     """
-    if source.path is not None and source.path.suffix == ".whl":
-        return Path(shutil.copy(source.path, folder))
-    what = str(source.path)
-    if source.url:
-        what = f"git+{source.url}@{commit or source.ref}".rstrip("@")
-        what += f"#subdirectory={source.subdirectory}" if source.subdirectory else ""
     with tempfile.TemporaryDirectory(prefix="sremote-", dir=folder) as work:
         status, output = run_pip(["wheel", "--no-deps", "-w", work, what], say=say)
         if status != 0:
-            raise failure(output, f"from {source.text}", "this machine")
+            raise failure(output, purpose, "this machine")
         (wheel,) = Path(work).glob("*.whl")
-        return Path(shutil.move(wheel, folder / wheel.name))
-
-
-def commit_of(source: Source) -> str:
-    """Return the commit that a repository's ref points at now; a commit stands for itself.
-
-    Raises UsageError where there is no such ref, HostUnreachable where git gets no answer.
-    """
-    git = shutil.which("git")
-    if git is None:
-        raise UsageError("there is no git on this machine", "Install git, or name the package with --package.")
-    if re.fullmatch(r"[0-9a-f]{40}", source.ref):
-        return source.ref
-    ref = source.ref or "HEAD"
-    done = subprocess.run(
-        [git, "ls-remote", "--", source.url, ref, f"{ref}^{{}}"],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        env=os.environ | {"GIT_TERMINAL_PROMPT": "0", "GIT_SSH_COMMAND": "ssh -oBatchMode=yes"},
-        check=False,
-    )
-    if done.returncode != 0:
-        said = [line for line in done.stderr.splitlines() if line.startswith(("fatal:", "ERROR"))] or ["git gave up"]
-        raise HostUnreachable(
-            f"git cannot read {source.text}: {said[0].removeprefix('fatal: ')}", f"Try: git ls-remote {source.text}"
-        )
-    found = {name: commit for commit, name in (line.split("\t") for line in done.stdout.splitlines())}
-    for name in (f"refs/tags/{ref}^{{}}", f"refs/heads/{ref}", f"refs/tags/{ref}", ref):
-        if name in found:
-            return found[name]
-    if re.fullmatch(r"[0-9a-f]{7,39}", ref):
-        return ref
-    raise UsageError(f"{source.text}: the repository has no branch or tag {ref!r}")
-
-
-def content_digest(wheel: Path) -> str:
-    """Return a digest of the files in a wheel, which their dates do not change."""
-    with zipfile.ZipFile(wheel) as archive:
-        entries = sorted((item.filename, item.CRC) for item in archive.infolist())
-    kept = [entry for entry in entries if not entry[0].endswith(".dist-info/RECORD")]
-    return hashlib.sha256(json.dumps(kept).encode()).hexdigest()[:40]
+        return wheel.rename(folder / wheel.name)
 
 
 def run_pip(arguments: Sequence[str], *, target: Target | None = None, say: Say = lambda _: None) -> tuple[int, str]:
