@@ -14,12 +14,14 @@ import os
 import re
 import shlex
 import socket
+import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import paramiko
+
 from sremote.connectors.address import DEFAULT_SCHEME, Address, parse_address
 from sremote.connectors.errors import UsageError
 
@@ -96,7 +98,7 @@ class SshConfig:
         """Return what holds for ``address``, whose own user and port win."""
         try:
             found = self._parsed.lookup(address.host)
-        except (paramiko.SSHException, ImportError, KeyError) as error:
+        except (paramiko.SSHException, KeyError) as error:
             raise UsageError(f"{address}: the ssh configuration cannot be followed: {error}") from error
         settings = _Settings(found, address)
         jumps, command = settings.proxy()
@@ -131,6 +133,25 @@ class _Parser(paramiko.SSHConfig):
     TOKENS_BY_CONFIG_KEY: ClassVar[dict[str, list[str]]] = {
         key: paramiko.SSHConfig.TOKENS_BY_CONFIG_KEY[key] for key in ("hostname", "match-exec")
     }
+
+    def _does_match(
+        self, match_list: list[dict[str, Any]], target_hostname: str, canonical: bool, final: bool, options: Any
+    ) -> bool:
+        # paramiko's own way to run the command of "Match exec" reads the program's standard input.
+        others = [criterion for criterion in match_list if criterion["type"] != "exec"]
+        if others and not super()._does_match(others, target_hostname, canonical, final, options):
+            return False
+        for criterion in match_list:
+            if criterion["type"] == "exec":
+                command = self._tokenize(options, target_hostname, "match-exec", criterion["param"])
+                if _succeeds(command) == criterion["negate"]:
+                    return False
+        return bool(match_list)
+
+
+def _succeeds(command: str) -> bool:
+    shell = os.environ.get("SHELL") or "/bin/sh"
+    return subprocess.run([shell, "-c", command], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL).returncode == 0
 
 
 class _Settings:

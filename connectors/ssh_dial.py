@@ -20,7 +20,7 @@ STAGGER = 0.25
 GIVE_UP = 60_000
 """Milliseconds that sent bytes may stay unacknowledged before the kernel ends the connection."""
 PROXY_GRACE = 2.0
-"""Seconds that a ProxyCommand has to end once its line was closed."""
+"""Seconds that a ProxyCommand has to end once its line was hung up."""
 
 
 def dial(host: SshHost, timeout: float) -> socket.socket:
@@ -125,12 +125,11 @@ class ProxyProcess:
         return ""
 
     def close(self) -> None:
-        """Close its line, and end it where it does not end by itself."""
+        """Close its line and end it, as ssh does; kill it where it goes on."""
         self.socket.close()
-        for number in (None, signal.SIGTERM, signal.SIGKILL):
-            if number is not None:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(self._process.pid, number)
+        for number in (signal.SIGHUP, signal.SIGKILL):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, number)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(PROXY_GRACE)
                 break

@@ -93,7 +93,7 @@ class TunedTransport(paramiko.Transport):
         def keepalive() -> None:
             packetizer.unanswered += 1
             if packetizer.unanswered > MISSED_KEEPALIVES:
-                raise TimeoutError(f"no answer to {MISSED_KEEPALIVES} keepalives, {interval:g} s apart")
+                raise EOFError(f"no answer to {MISSED_KEEPALIVES} keepalives, {interval:g} s apart")
             self._send_user_message(request)
 
         packetizer.set_keepalive(interval, keepalive)
