@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
 
 from sremote.connectors.address import Address
 from sremote.connectors.base import DEFAULT_CONNECT_TIMEOUT, Process
@@ -15,7 +14,7 @@ from sremote.connectors.subprocess_stream import SubprocessProcess
 
 _AWKWARD = "two  words, $HOME, 'quotes' and a\nsecond line"
 _PROBE = ["/bin/sh", "-c", 'printf %s "$1"; cat', "sh", _AWKWARD]
-_INPUT = b"input"
+_INPUT = b"input\n"
 
 
 class CommandConnector(StreamConnector):
@@ -29,7 +28,6 @@ class CommandConnector(StreamConnector):
     scheme = "command"
     environment: Mapping[str, str] | None = None
     """The program's environment; None is this process's own."""
-    process_class: ClassVar[type[SubprocessProcess]] = SubprocessProcess
 
     def __init__(
         self,
@@ -77,14 +75,10 @@ class CommandConnector(StreamConnector):
         """Forget that the way has been tried; nothing stays open between commands."""
         self._connected = False
 
-    def command(self, argv: Sequence[str]) -> list[str]:
-        """Return what to start on this machine so that ``argv`` runs on the host."""
-        return [*self.prefix, command_line(argv)] if self.shell else [*self.prefix, *argv]
-
     def open(self, argv: Sequence[str]) -> Process:
-        command = self.command(argv)
+        command = [*self.prefix, command_line(argv)] if self.shell else [*self.prefix, *argv]
         try:
-            return self.process_class(command, name=self.name, environment=self.environment)
+            return SubprocessProcess(command, name=self.name, environment=self.environment)
         except FileNotFoundError:
             raise UsageError(
                 f"{self.name}: there is no program {command[0]!r} on this machine", "Install it, or give its full path."

@@ -45,11 +45,13 @@ class LocalConnector(StreamConnector):
 
     def open(self, argv: Sequence[str]) -> Process:
         home = str(Path.home())
-        try:
-            return SubprocessProcess(argv, name=self.name, cwd=home)
-        except OSError:
-            # A shell says what is wrong, with status 126 or 127, as it does on every other host.
-            return SubprocessProcess(["/bin/sh", "-c", 'exec "$@"', "sh", *argv], name=self.name, cwd=home)
+        # What cannot be started is left to a shell to say, with status 126 or 127 as on every other host.
+        for command in (argv, ["/bin/sh", "-c", 'exec "$@"', "sh", *argv]):
+            try:
+                return SubprocessProcess(command, name=self.name, cwd=home)
+            except OSError as error:
+                reason = error
+        raise HostError(f"{self.name}: cannot start {argv[0]} in {home}: {reason.strerror}") from reason
 
     def put(self, source: bytes | BinaryIO, path: str, *, mode: int = 0o600) -> None:
         place = _place(path)
