@@ -14,9 +14,9 @@ import secrets
 import subprocess
 import tempfile
 import threading
+import time
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from math import ceil
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from sremote.connectors.address import Address
 from sremote.connectors.base import DEFAULT_CONNECT_TIMEOUT, Process
 from sremote.connectors.check import Check
 from sremote.connectors.command import CommandConnector
-from sremote.connectors.errors import ConnectionLost, HostUnreachable, SignInRefused, UsageError
+from sremote.connectors.errors import ConnectionLost, HostUnreachable, LineTimeout, SignInRefused, UsageError
 from sremote.connectors.openssh_errors import error_of
 from sremote.connectors.openssh_master import IDLE, alone, control_path, is_listening, private_folder, sessions
 from sremote.connectors.shell import command_line
@@ -50,9 +50,14 @@ _SETTINGS = (
 )
 """What a user may have configured for sessions at the keyboard and would break commands; and the safe choices."""
 
+_LOOK_AGAIN = 0.001
+"""Seconds between looks at what ssh logs."""
+
+# What ssh logs: over a master at DEBUG2; on a connection of its own at DEBUG1, and at DEBUG2 too much.
 _OWN_STATUS = re.compile(r"^debug\d: (?:Received exit status from master|Exit status) 255\s*$", re.MULTILINE)
-"""What ssh logs, over a master or without, where the status is the command's."""
-_STARTED = re.compile(r"^debug\d: (?:mux_client_request_session: master session id|Sending command)", re.MULTILINE)
+_SENT = re.compile(r"^debug\d: Sending command", re.MULTILINE)
+_OPENED = re.compile(r"^debug\d: mux_client_request_session: master session id", re.MULTILINE)
+_REFUSED = re.compile(r"session request failed|Session open refused|Control socket connect", re.MULTILINE)
 
 # ssh has no exit status for a command that a signal ended: 255, as for a dropped line.  With a
 # shell around it, that is 128 + signal; what the shell says of it ("Killed") goes nowhere.
@@ -104,11 +109,12 @@ class OpensshConnector(CommandConnector):
         self._lock = threading.Lock()
 
     def connect(self) -> None:
-        """Sign in without a question; with no master, run one command to see that it works."""
+        """Sign in without a question; nothing where a master is running already."""
         if self.control_master:
             self._master()
-        else:
-            super().connect()
+        elif not self._connected:
+            self._try_sign_in()
+            self._connected = True
 
     def close(self) -> None:
         """Forget the connection; it ends once nobody has used it for ``openssh_master.IDLE`` seconds."""
@@ -166,15 +172,31 @@ class OpensshConnector(CommandConnector):
 
     def open(self, argv: Sequence[str]) -> Process:
         line = command_line(["/bin/sh", "-c", _KEEP_STATUS, "sh", *argv])
+        if self.control_master and (process := self._open_session(line)):
+            return process
+        return self._start_ssh(line, ["-S", "none", *_options(["LogLevel=DEBUG1"])])
+
+    def _open_session(self, line: str) -> Process | None:
+        """Start a command on the shared connection; None where that has no room, and nothing was started.
+
+        Left to itself, ssh would send the command again over a new connection even
+        where the master died right behind sending it.
+        """
+        path = self._master()
+        turn = sessions(path)
+        if not turn.acquire(timeout=SESSION_WAIT):
+            return None
+        settings = _options(["ControlMaster=no", "ProxyCommand=false", "LogLevel=DEBUG2"])
+        process = self._start_ssh(line, ["-S", str(path), *settings], turn)
+        if not process.is_refused(self.connect_timeout):
+            return process
+        process.kill()
+        return None
+
+    def _start_ssh(self, line: str, way: Sequence[str], turn: threading.Semaphore | None = None) -> _SshProcess:
         log = private_folder() / f"{secrets.token_hex(8)}.log"
-        path = self._master() if self.control_master else None
-        turn = None if path is None else sessions(path)
-        if turn is not None and turn.acquire(timeout=SESSION_WAIT):
-            way = ["-S", str(path), "-E", str(log), *_options(["ControlMaster=no", "LogLevel=DEBUG2"])]
-        else:
-            turn = None
-            way = ["-S", "none", "-E", str(log), *_options(["LogLevel=DEBUG1"])]
-        return _SshProcess([*self._ssh(*way), line], name=self.name, environment=self.environment, log=log, turn=turn)
+        command = [*self._ssh(*way, "-E", str(log)), line]
+        return _SshProcess(command, name=self.name, environment=self.environment, log=log, turn=turn)
 
     def _ssh(self, *options: str) -> list[str]:
         """Return the command that reaches the host; ``options`` come first, so that they win."""
@@ -195,10 +217,19 @@ class OpensshConnector(CommandConnector):
         with alone(path, self.name, self.connect_timeout):
             if not is_listening(path):
                 path.unlink(missing_ok=True)
-                self._run_ssh(
-                    self._ssh("-MNf", "-S", str(path), *_options(["LogLevel=ERROR", f"ControlPersist={IDLE}"]))
-                )
+                self._start_master(path)
         return path
+
+    def _start_master(self, path: Path) -> None:
+        try:
+            self._run_ssh(self._ssh("-MNf", "-S", str(path), *_options([f"ControlPersist={IDLE}", "LogLevel=INFO"])))
+        except HostUnreachable as error:
+            if "UNKNOWN port" in error.message:  # a proxy failed, and behind a master it keeps the reason to itself
+                self._try_sign_in()
+            raise
+
+    def _try_sign_in(self) -> None:
+        self._run_ssh([*self._ssh("-S", "none", *_options(["LogLevel=INFO"])), "exit 0"])
 
     def _run_ssh(self, command: Sequence[str]) -> str:
         """Run the ssh program, without a terminal to ask on, and return what it prints."""
@@ -235,7 +266,7 @@ class OpensshConnector(CommandConnector):
 class _SshProcess(SubprocessProcess):
     """A command on the host, carried by the ssh program, whose own words go to ``log``.
 
-    ``turn`` is given back when it ends.
+    On a shared connection it has a ``turn``, which it gives back when it ends.
     """
 
     def __init__(
@@ -248,27 +279,46 @@ class _SshProcess(SubprocessProcess):
         turn: threading.Semaphore | None,
     ) -> None:
         self._log = log
+        self._is_shared = turn is not None
         self._forget_log = weakref.finalize(self, log.unlink, missing_ok=True)
-        self._end_turn = weakref.finalize(self, turn.release if turn else lambda: None)
+        self._end_turn = weakref.finalize(self, turn.release if turn else int)
         super().__init__(command, name=name, environment=environment)
+
+    def is_refused(self, timeout: float) -> bool:
+        """Wait until the session is open or has failed; say whether it is certain that nothing was started."""
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            has_ended = self._popen.poll() is not None
+            words = self._words()
+            if has_ended or _OPENED.search(words):
+                return _REFUSED.search(words) is not None
+            time.sleep(_LOOK_AGAIN)
+        self.kill()
+        raise LineTimeout(f"{self._name}: no session within {timeout:g} seconds; the command may have been started")
 
     def outcome(self, status: int) -> int:
         self._end_turn()
-        if 0 <= status < _SSH_FAILED:
-            return status
         if status < 0:
             raise ConnectionLost(f"{self._name}: the ssh program was ended by signal {-status}")
-        with suppress(FileNotFoundError):
-            words = self._log.read_text(errors="replace")
-            if _OWN_STATUS.search(words):
-                return status
-            raise error_of(self._name, words, started=_STARTED.search(words) is not None)
-        raise ConnectionLost(f"{self._name}: the line was closed")
+        if status != _SSH_FAILED:
+            return status
+        words = self._words()
+        if _OWN_STATUS.search(words):
+            return status
+        if self._is_shared:
+            raise ConnectionLost(f"{self._name}: the line dropped")
+        raise error_of(self._name, words, started=_SENT.search(words) is not None)
 
     def kill(self) -> None:
         super().kill()
         self._end_turn()
         self._forget_log()
+
+    def _words(self) -> str:
+        try:
+            return self._log.read_text(errors="replace")
+        except FileNotFoundError:  # ssh has not begun, or it was killed
+            return ""
 
 
 def _options(settings: Sequence[str]) -> list[str]:

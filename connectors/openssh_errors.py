@@ -30,13 +30,13 @@ _CONFIGURATION = re.compile(
     r"|command-line: line \d+:|illegal option|Bad configuration option"
 )
 _UNREACHABLE = [
-    (r"Could not resolve hostname (\S+): .*", "Look at its spelling, and at HostName in ~/.ssh/config."),
+    (r"Could not resolve hostname", "Look at its spelling, and at HostName in ~/.ssh/config."),
     (r"Connection refused", "No ssh server listens there: look at the port, or ask whether the host is up."),
     (r"timed out|Timeout, server", "Look at the network, a VPN that should be on, or a firewall between."),
     (r"No route to host|Network is unreachable|Network is down", "Look at the network, or a VPN that should be on."),
     (r"Unable to negotiate", "Server and client share no method; 'man ssh_config' says how to allow an older one."),
     (r"stdio forwarding failed|open failed|UNKNOWN port", "Look at ProxyJump or ProxyCommand in ~/.ssh/config."),
-    (r"Connection (?:closed|reset) by|identification: ", "The server hung up before the sign-in: try again later."),
+    (r"closed by|reset by|identification: ", "The server hung up before the sign-in: try again later."),
 ]
 
 
