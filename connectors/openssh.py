@@ -57,7 +57,7 @@ _LOOK_AGAIN = 0.001
 _OWN_STATUS = re.compile(r"^debug\d: (?:Received exit status from master|Exit status) 255\s*$", re.MULTILINE)
 _SENT = re.compile(r"^debug\d: Sending command", re.MULTILINE)
 _OPENED = re.compile(r"^debug\d: mux_client_request_session: master session id", re.MULTILINE)
-_REFUSED = re.compile(r"session request failed|Session open refused|Control socket connect", re.MULTILINE)
+_REFUSED = re.compile(r"session request failed|refused session request|Control socket")
 
 # ssh has no exit status for a command that a signal ended: 255, as for a dropped line.  With a
 # shell around it, that is 128 + signal; what the shell says of it ("Killed") goes nowhere.
@@ -95,7 +95,7 @@ class OpensshConnector(CommandConnector):
             raise UsageError(f"{address}: there is no host in it", "Write openssh://[user@]host[:port].")
         if isinstance(ssh_options, str) or not all("=" in setting for setting in ssh_options):
             raise UsageError(f"{address}: ssh_options is a list of 'Keyword=value'", "See: man ssh_config")
-        super().__init__(address, prefix=[ssh], shell=True, connect_timeout=connect_timeout)  # noqa: S604  ssh's, over there
+        super().__init__(address, prefix=[ssh], connect_timeout=connect_timeout)
         self.environment = {name: value for name, value in os.environ.items() if not _HARMFUL.match(name)}
         self.control_master = control_master
         keys = [] if known_hosts is None else [f'UserKnownHostsFile="{_literal(known_hosts)}"']
@@ -249,7 +249,7 @@ class OpensshConnector(CommandConnector):
                 )
             except subprocess.TimeoutExpired:
                 raise HostUnreachable(
-                    f"{self.name}: no answer within {limit:g} seconds", "Try by hand: ssh -v"
+                    f"{self.name}: no answer within {limit:g} seconds", f"Try by hand: ssh -v {self.address.host}"
                 ) from None
             except OSError as error:
                 raise UsageError(

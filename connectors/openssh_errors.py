@@ -68,7 +68,7 @@ def error_of(name: str, words: str, *, started: bool = False) -> LineError | Usa
                 return kind(f"{name}: {line.removeprefix('ssh: ')}", remedy)
     if started:
         return ConnectionLost(f"{name}: the line dropped: {reason}" if lines else f"{name}: the line dropped")
-    return HostUnreachable(f"{name}: {reason}", "Try by hand: ssh -v")
+    return HostUnreachable(f"{name}: {reason}", "Try by hand, with the host's name: ssh -v HOST")
 
 
 def _host_key_error(name: str, said: str) -> HostKeyError | None:
@@ -90,5 +90,5 @@ def _host_key_error(name: str, said: str) -> HostKeyError | None:
             f"See its fingerprint and accept it on the terminal: sremote login {name}",
         )
     if "Host key verification failed" in said:
-        return HostKeyError(f"{name}: the host's key could not be checked", "See why with: ssh -v")
+        return HostKeyError(f"{name}: the host's key could not be checked", "See why with: ssh -v HOST")
     return None
