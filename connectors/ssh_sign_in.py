@@ -7,11 +7,13 @@ import threading
 from collections.abc import Callable, Iterator
 
 import paramiko
+
 from sremote.connectors.errors import ConnectionLost, LineTimeout, SignInRefused
 from sremote.connectors.ssh_config import SshHost
 from sremote.connectors.ssh_keys import (
     CERTIFICATE,
     Agent,
+    Certificate,
     Identity,
     certificates_of,
     read_certificate,
@@ -83,6 +85,8 @@ class _SignIn:
             remaining = authenticate()
         except paramiko.BadAuthenticationType as error:
             self._allowed = list(error.allowed_types)
+        except SignInRefused:
+            raise
         except (paramiko.SSHException, EOFError, OSError) as error:
             if not self._transport.is_active():
                 raise self._refused() from error
@@ -140,7 +144,7 @@ class _SignIn:
                 yield from self._with_certificates(f"key {identity.path}", identity, key, named)
 
     def _with_certificates(
-        self, what: str, identity: Identity, key: paramiko.PKey, named: list
+        self, what: str, identity: Identity, key: paramiko.PKey, named: list[Certificate]
     ) -> Iterator[tuple[str, paramiko.PKey]]:
         for certificate in certificates_of(identity, named):
             if certificate.problem:
@@ -154,7 +158,7 @@ class _SignIn:
     def _decrypt(self, identity: Identity) -> paramiko.PKey | None:
         if self._prompt is None:
             self._problems.append(
-                f"key {identity.path} is encrypted, and there is no terminal to ask for its passphrase (ssh-add knows it)"
+                f"key {identity.path} is encrypted, and there is no terminal to ask for its passphrase on"
             )
             return None
         for _ in range(ATTEMPTS):
@@ -210,7 +214,7 @@ class _SignIn:
             questions.put(("".join(f"{text}\n" for text in (title, instructions) if text), prompts))
             given = answers.get()
             if given is None:
-                raise paramiko.SSHException("the user did not answer")
+                raise EOFError("the user did not answer")
             return given
 
         def converse() -> None:
@@ -266,6 +270,8 @@ class _SignIn:
         allowed = self._allowed or ["publickey"]
         if any("expired" in problem for problem in self._problems):
             return "Get a new certificate the way your site gives them."
+        if any("is encrypted" in problem for problem in self._problems):
+            return "Add the key to your ssh agent (ssh-add), or type it in a terminal."
         if self._prompt is None and {"keyboard-interactive", "password"} & set(allowed):
             return f"Type it in a terminal, or sign in once with: sremote login openssh://{host.user}@{host.host}"
         if "publickey" in allowed:
