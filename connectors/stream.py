@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import abc
 import io
-import logging
 import posixpath
 import secrets
 import shutil
@@ -39,16 +38,12 @@ from sremote.connectors.errors import (
     PermissionRefused,
     UsageError,
 )
+from sremote.connectors.quiet import QuietProcess, UpToToken, make_token, with_token
 from sremote.connectors.shell import check_argv
 
-NOISE_LIMIT = 1 << 16
-"""Bytes that login scripts may print before the command."""
 CHUNK = 1 << 17
 _SMALL = 1 << 12
 """Bytes of input that every pipe and channel takes at once, so that no thread is needed."""
-
-_QUIET = 'cd; printf %s%s "$1" "$2"; printf %s%s "$1" "$2" >&2; shift 2; exec "$@"'
-"""The token goes in halves, so that a shell that echoes its commands does not print it."""
 
 _GO_HOME = 'LC_ALL=C; export LC_ALL; case $1 in /*) ;; *) cd "${HOME:?HOME is not set}" ;; esac || exit; '
 _GET = _GO_HOME + 'cat "$1" && printf %s%s "$2" "$3"'
@@ -74,8 +69,6 @@ _REFUSALS: list[tuple[type[HostError], tuple[str, ...]]] = [
 ]
 """What the C library calls errors in the C locale, alike on POSIX systems; the last is dash's own."""
 
-log = logging.getLogger("sremote.connectors")
-
 
 class StreamConnector(Connector):
     """A connector whose host gives a command its three streams; subclasses write ``open``."""
@@ -95,8 +88,8 @@ class StreamConnector(Connector):
         check_argv(argv)
         if not self.noisy:
             return self.open(argv)
-        token = _token()
-        return _QuietProcess(self.open(["/bin/sh", "-c", _QUIET, "sh", *token, *argv]), token, self.name)
+        token = make_token()
+        return QuietProcess(self.open(with_token(argv, token)), token, self.name)
 
     def execute(
         self,
@@ -133,8 +126,8 @@ class StreamConnector(Connector):
             raise self._refusal("write", path, status, messages)
 
     def get(self, path: str, target: BinaryIO) -> None:
-        token = _token()
-        content = _UpToToken(target, token)
+        token = make_token()
+        content = UpToToken(target, token)
         messages = bytearray()
 
         def sink(stream: Literal["stdout", "stderr"], data: bytes) -> None:
@@ -208,105 +201,6 @@ def from_home(path: str) -> str:
     if path.startswith("/"):
         return path
     return "./" + path.removeprefix("~/").lstrip("/") if path != "~" else "."
-
-
-def _token() -> tuple[str, str]:
-    return secrets.token_hex(8), secrets.token_hex(8)
-
-
-class _QuietProcess(Process):
-    """A process whose output begins behind a token."""
-
-    def __init__(self, process: Process, token: tuple[str, str], name: str) -> None:
-        self._process = process
-        self._name = name
-        self._stdout = _AfterToken(process.read, token, name)
-        self._stderr = _AfterToken(process.read_stderr, token, name, required=False)
-
-    def write(self, data: bytes | memoryview) -> None:
-        self._process.write(data)
-
-    def close_stdin(self) -> None:
-        self._process.close_stdin()
-
-    def read(self, size: int = CHUNK) -> bytes:
-        return self._stdout.read(size)
-
-    def read_stderr(self, size: int = CHUNK) -> bytes:
-        return self._stderr.read(size)
-
-    def wait(self, timeout: float | None = None) -> int:
-        status = self._process.wait(timeout)
-        if self._stdout.ended_early:
-            words = (self._stderr.noise or self._stdout.noise).decode(errors="replace").strip()
-            reason = words.splitlines()[-1] if words else f"its shell ended with status {status}"
-            raise HostError(
-                f"{self._name}: the command was not started: {reason}",
-                "See what the login shell there does with: sh -c 'echo hello'.",
-            )
-        return status
-
-    def kill(self) -> None:
-        self._process.kill()
-
-
-class _AfterToken:
-    """Reads a stream from behind a token on; what came before is noise.
-
-    A stream without the token is all noise, or, where it is not ``required``, all output.
-    """
-
-    def __init__(
-        self, read: Callable[[int], bytes], token: tuple[str, str], name: str, *, required: bool = True
-    ) -> None:
-        self._read = read
-        self._token = "".join(token).encode()
-        self._name = name
-        self._required = required
-        self._found = False
-        self._rest = b""
-        self.noise = b""
-        self.ended_early = False
-        """Whether the stream ended without the token."""
-
-    def read(self, size: int) -> bytes:
-        while not self._found and not self.ended_early:
-            self._look(self._read(size))
-        data, self._rest = self._rest[:size], self._rest[size:]
-        return data if data or self.ended_early else self._read(size)
-
-    def _look(self, data: bytes) -> None:
-        self.ended_early = not data
-        before, token, after = (self.noise + data).partition(self._token)
-        self.noise, self._rest, self._found = before, after, bool(token)
-        if self.ended_early and not self._required:
-            self._rest = before
-        if len(before) > NOISE_LIMIT:
-            raise HostError(
-                f"{self._name}: more than {NOISE_LIMIT} bytes were printed before the command",
-                "Let the login scripts there print only on a terminal.",
-            )
-        if token and before:
-            log.debug("%s: printed before the command: %r", self._name, before)
-
-
-class _UpToToken:
-    """Writes to a file all but the token that ends the stream."""
-
-    def __init__(self, target: BinaryIO, token: tuple[str, str]) -> None:
-        self._target = target
-        self._token = "".join(token).encode()
-        self._held = b""
-
-    def write(self, data: bytes) -> None:
-        data = self._held + data
-        self._held = data[-len(self._token) :]
-        if len(data) > len(self._token):
-            self._target.write(memoryview(data)[: -len(self._token)])
-
-    @property
-    def is_whole(self) -> bool:
-        return self._held == self._token
 
 
 class _Worker(threading.Thread):

@@ -18,8 +18,9 @@ from sremote.bundle import interpreter_digest, interpreter_files
 from sremote.connectors.address import parse_address
 from sremote.connectors.base import Connector
 from sremote.connectors.check import Check, State
+from sremote.connectors.quiet import NOISE_LIMIT
 from sremote.connectors.registry import make_connector
-from sremote.connectors.stream import NOISE_LIMIT, StreamConnector
+from sremote.connectors.stream import StreamConnector
 from sremote.doctor_findings import checks_of, skipped
 from sremote.errors import HostError, SremoteError
 from sremote.host import DEFAULT_ENVIRONMENT, Host, Probe
