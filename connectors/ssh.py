@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import paramiko
+
 from sremote.connectors.address import Address
 from sremote.connectors.base import DEFAULT_CONNECT_TIMEOUT, Process
 from sremote.connectors.check import Check

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 
 import paramiko
+
 from sremote.connectors.base import Process
 from sremote.connectors.errors import ConnectionLost, LineTimeout
 from sremote.connectors.ssh_transport import PACKET_SIZE, TunedTransport, exit_signal

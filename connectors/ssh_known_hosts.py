@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 import paramiko
+
 from sremote.connectors.errors import HostKeyError
 from sremote.connectors.ssh_config import SshHost
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import paramiko
+
 from sremote.connectors.address import Address
 from sremote.connectors.errors import HostKeyError, HostUnreachable, LineError, LineTimeout, UsageError
 from sremote.connectors.ssh_config import SshConfig, SshHost, jump_address
