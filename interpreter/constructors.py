@@ -260,12 +260,13 @@ def reduction(value: Any, name: str, allowed: Container[str]) -> Optional[Reduct
     reduce = _REDUCTIONS.get(type(value))
     if reduce is not None:
         return reduce(value)
+    is_allowed = name in allowed
     if isinstance(value, enum.Enum):
         return make_enum, (name, value.value)
-    if name in allowed and hasattr(value, "__dataclass_fields__"):
+    if is_allowed and hasattr(value, "__dataclass_fields__"):
         fields = [field for field in value.__dataclass_fields__ if hasattr(value, field)]
         return make_dataclass, (name, {field: getattr(value, field) for field in fields})
-    if name in allowed and isinstance(value, tuple):
+    if is_allowed and isinstance(value, tuple):
         return make_namedtuple, (name, tuple(value))
     if type(value).__module__.partition(".")[0] == "zoneinfo" and getattr(value, "key", None):
         return make_zone, (value.key,)

@@ -2,6 +2,7 @@
 
 import ast
 import builtins
+import functools
 import importlib
 import linecache
 import sys
@@ -79,6 +80,8 @@ def _from_source(request: Message, target: Header, types_by_name: Mapping[str, t
 
 def _without_annotations(tree: ast.Module) -> ast.Module:
     """Remove functions' annotations: they may name what only the client has, and nothing here needs them."""
+    if sys.version_info < (3, 7):  # which does not know that import
+        tree.body = [node for node in tree.body if getattr(node, "module", "") != "__future__"]
     for node in ast.walk(tree):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             node.returns = None
@@ -90,7 +93,7 @@ def _without_annotations(tree: ast.Module) -> ast.Module:
 def _by_name_value(module_name: str, attribute: str) -> Any:
     try:
         module = importlib.import_module(module_name)
-        return getattr(module, attribute) if attribute else module
+        return functools.reduce(getattr, attribute.split("."), module) if attribute else module
     except (ImportError, AttributeError) as error:
         raise Refusal("module", "the function needs {}: {}".format(module_name, error)) from None
 

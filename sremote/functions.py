@@ -1,13 +1,13 @@
-"""How a function goes to the far side: by name, by value with dill, or as source text.
+"""How a function goes to the far side: by name, as source text, or by value with dill.
 
-By name where it belongs to the standard library or an installed package.  By value
-with dill where both Pythons have the same minor version, as bytecode of another
-one crashes the interpreter.  As source text otherwise.
+By name where it belongs to the standard library or an installed package.  As source
+text where it has some: that works on every Python and takes along the user's own
+functions and classes, which dill would only name.  By value with dill otherwise, where
+both Pythons have the same minor version: bytecode of another one crashes the interpreter.
 """
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import hashlib
 import inspect
@@ -18,18 +18,23 @@ import threading
 import types
 import warnings
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
+from contextlib import suppress
 from importlib import resources
 from typing import Any
 
 from sremote.errors import UsageError, ValueRefused, VersionMismatch
-from sremote.function_source import collect_source, is_installed
+from sremote.function_source import collect_source
 from sremote.host import Host
+from sremote.installed import installed_name, is_installed
 from sremote.interpreter.values import encode
 from sremote.interpreter.wire import Header, Message
 
 # What dill would take along by name or number, and which means nothing on another machine.
-_TIED_TO_THIS_PROCESS = (io.IOBase, socket.socket, types.GeneratorType, types.TracebackType, types.FrameType)
+_TIED_TO_THIS_PROCESS = (
+    *(io.IOBase, socket.socket, types.GeneratorType, types.TracebackType, types.FrameType),
+    *(type(threading.Lock()), type(threading.RLock()), threading.Condition, threading.Event, threading.Thread),
+)
 
 _warnings_filters = threading.Lock()
 """The filters are the whole process's."""
@@ -45,31 +50,33 @@ def add_function(
     function: Callable[..., Any],
     host: Host,
     allowed: Mapping[str, type],
+    values: Any = (),
 ) -> Header:
     """Add a local function to a request; return its target.
 
-    Raises ValueRefused or
-    VersionMismatch where the function cannot go there, with what to do.
+    It takes along the ``allowed`` types that occur in its arguments, ``values``.
+
+    Raises ValueRefused or VersionMismatch where the function cannot go there, with
+    what to do.
     """
     if not callable(function):
         raise UsageError(f"{function!r} is not a function")
     if isinstance(function, functools.partial):
         raise ValueRefused("a functools.partial cannot be sent", "Send the function, and its arguments beside it.")
-    module = getattr(function, "__module__", None) or "builtins"
-    name = getattr(function, "__qualname__", "")
-    if is_installed(module) and name and "<" not in name:
-        return target_by_name(module, name)
-    if not isinstance(function, types.FunctionType):
+    place = installed_name(function)
+    if place is not None:
+        return target_by_name(*place)
+    inner = inspect.unwrap(function)
+    if not isinstance(inner, types.FunctionType | types.MethodType):
         raise ValueRefused(f"{function!r} cannot be sent", "Send a function defined with def, which calls it.")
-    _check_closure(function)
-    kinds = tuple(kind for kind in allowed.values() if not is_installed(kind.__module__))
-    if host.same_python() and module == "__main__":
-        with contextlib.suppress(ValueRefused):
-            return _by_value(message, function, kinds, host)
+    _check_closure(inner)
+    kinds = _types_in(values, {name: kind for name, kind in allowed.items() if not is_installed(kind.__module__)})
     try:
         source = collect_source(function, kinds)
     except ValueRefused as refused:
         if host.same_python():
+            if _is_only_named(inner):
+                raise
             return _by_value(message, function, kinds, host)
         here, there = ".".join(map(str, sys.version_info[:2])), ".".join(map(str, host.probe().version[:2]))
         raise VersionMismatch(
@@ -112,15 +119,49 @@ def dill_dumps(value: Any) -> bytes:
     return pickled
 
 
-def _check_closure(function: Callable[..., Any]) -> None:
-    seen = inspect.getclosurevars(function)
-    for name, value in {**seen.nonlocals, **seen.globals}.items():
+class _Noting(Container[str]):
+    """The names of types that may travel; notes those that were asked for."""
+
+    def __init__(self, names: Container[str]) -> None:
+        self._names = names
+        self.met: set[str] = set()
+
+    def __contains__(self, name: object) -> bool:
+        if name in self._names:
+            self.met.add(str(name))
+        return name in self._names
+
+
+def _types_in(values: Any, allowed: Mapping[str, type]) -> tuple[type, ...]:
+    """Return the ``allowed`` types that occur in ``values``."""
+    noting = _Noting(allowed)
+    if allowed:
+        with suppress(ValueRefused):  # the request's own encoding says what is wrong
+            encode(Message({}), "value", values, noting)
+    return tuple(allowed[name] for name in sorted(noting.met))
+
+
+def _is_only_named(function: Callable[..., Any]) -> bool:
+    """Say whether dill would send but a name, of a module of the user's that is not there."""
+    owner = getattr(function, "__self__", None)
+    named: Any = function if owner is None else type(owner)
+    module = named.__module__
+    is_found = getattr(sys.modules.get(module), named.__name__, None) is named
+    return is_found and module != "__main__" and not is_installed(module)
+
+
+def _check_closure(function: Callable[..., Any], seen: frozenset[Any] = frozenset()) -> None:
+    """Raise ValueRefused where a function, or one of the user's that it uses, holds on to this process."""
+    used = inspect.getclosurevars(function)
+    for name, value in {**used.nonlocals, **used.globals}.items():
         if isinstance(value, _TIED_TO_THIS_PROCESS):
             kind = type(value).__name__
             raise ValueRefused(
                 f"the function {function.__name__!r} cannot be sent: it uses {name!r}, a {kind} of this process",
                 "Open or make it inside the function.",
             )
+        if isinstance(value, types.FunctionType) and value not in seen and not is_installed(value.__module__):
+            _check_closure(value, seen | {function, value})
 
 
 @functools.cache
