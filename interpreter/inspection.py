@@ -22,8 +22,6 @@ import subprocess
 import sys
 import sysconfig
 import threading
-import urllib.error
-import urllib.request
 from typing import Any, Dict, List, Optional
 from urllib.parse import urlsplit, urlunsplit
 
@@ -177,7 +175,10 @@ def index_facts() -> Dict[str, Optional[str]]:
 
 
 def _why_unreachable(url: str) -> Optional[str]:
+    # These are slow to import, and most looks do without.
     import ssl
+    import urllib.error
+    import urllib.request
 
     parts = urlsplit(url)
     if parts.scheme == "file":

@@ -43,7 +43,7 @@ def pip_zip(target: Target, *, say: Say = lambda _: None) -> bytes:
 
     embedded = get_embed_wheel("pip", target.minor) if target.minor in BUNDLE_SUPPORT else None
     if embedded is not None:
-        return _zip(_wheel_files(Path(embedded.path)))
+        return Path(embedded.path).read_bytes()
     return _downloaded("pip", target, say)
 
 
