@@ -8,7 +8,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 PACKAGE = "sremote_interpreter"
 
 
-def _load() -> None:
+def load() -> None:
+    """Make this folder the package ``sremote_interpreter``."""
     spec = importlib.util.spec_from_file_location(
         PACKAGE, os.path.join(HERE, "__init__.py"), submodule_search_locations=[HERE]
     )
@@ -21,5 +22,5 @@ def _load() -> None:
 
 if __name__ == "__main__":
     del sys.path[0]  # this folder: its modules must not hide the user's
-    _load()
+    load()
     sys.exit(importlib.import_module(PACKAGE + ".main").main(sys.argv[1:]))

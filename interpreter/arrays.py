@@ -1,12 +1,12 @@
 """numpy arrays as ``.npy`` buffers, without a copy where the memory is in one piece.
 
-The format is numpy's own, versions 1.0 to 3.0 (numpy.lib.format).  numpy is only
+The format is numpy's own, versions 1.0 and 2.0 (numpy.lib.format).  numpy is only
 imported where an array is really there.
 """
 
 import io
 import sys
-from typing import Any, List
+from typing import Any, List, Tuple
 
 from .errors import FormatError, ValueRefused
 from .wire import Buffer
@@ -24,17 +24,40 @@ def is_scalar(value: Any) -> bool:
     return numpy is not None and isinstance(value, numpy.generic)
 
 
-def to_buffers(value: Any) -> List[Buffer]:
-    """Return a numpy array or scalar as ``.npy`` bytes: header and data.
+def scalar_parts(value: Any) -> Tuple[str, bytes]:
+    """Return a numpy scalar, which is not a record, as what ``make_scalar`` takes."""
+    _refuse_objects(value.dtype)
+    return value.dtype.str, value.tobytes()
+
+
+def make_scalar(dtype: str, content: bytes) -> Any:
+    """Return the numpy scalar of a type, as ``numpy.dtype.str`` names it, and its bytes.
+
+    Raises FormatError where these do not fit, ValueRefused where numpy is not installed.
+    """
+    numpy = _numpy()
+    kind = numpy.dtype(dtype)
+    if kind.hasobject or kind.itemsize != len(content):
+        raise FormatError("a numpy scalar of type {} has {} bytes".format(dtype, len(content)))
+    return numpy.frombuffer(content, kind)[0] if content else kind.type()
+
+
+def as_array(value: Any) -> Any:
+    """Return a numpy scalar as an array without dimensions."""
+    import numpy
+
+    return numpy.asarray(value)
+
+
+def to_buffers(array: Any) -> List[Buffer]:
+    """Return a numpy array as ``.npy`` bytes: header and data.
 
     Raises ValueRefused for arrays of Python objects.
     """
     import numpy
     from numpy.lib import format as npy
 
-    array = numpy.asarray(value)
-    if array.dtype.hasobject:
-        raise ValueRefused("a numpy array of dtype {} holds Python objects".format(array.dtype), "Send a list instead.")
+    _refuse_objects(array.dtype)
     header = io.BytesIO()
     try:
         description = npy.header_data_from_array_1_0(array)
@@ -52,11 +75,8 @@ def from_buffer(buffer: memoryview) -> Any:
     Raises FormatError where the bytes are not one ``.npy`` array of plain numbers
     or text, ValueRefused where numpy is not installed.
     """
-    try:
-        import numpy
-        from numpy.lib import format as npy
-    except ImportError:
-        raise ValueRefused("the value holds a numpy array, and this Python has no numpy", "Install numpy.") from None
+    numpy = _numpy()
+    from numpy.lib import format as npy
 
     stream = io.BytesIO(buffer[: 1 << 16])
     try:
@@ -75,3 +95,16 @@ def from_buffer(buffer: memoryview) -> Any:
         return numpy.ndarray(shape, dtype, data, order="F" if fortran_order else "C")
     except Exception as error:
         raise FormatError("an array is damaged: {}".format(error)) from None
+
+
+def _numpy() -> Any:
+    try:
+        import numpy
+    except ImportError:
+        raise ValueRefused("the value holds a numpy array, and this Python has no numpy", "Install numpy.") from None
+    return numpy
+
+
+def _refuse_objects(dtype: Any) -> None:
+    if dtype.hasobject:
+        raise ValueRefused("a numpy array of dtype {} holds Python objects".format(dtype), "Send a list instead.")

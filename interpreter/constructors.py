@@ -11,8 +11,9 @@ import enum
 import fractions
 import pathlib
 import uuid
-from typing import TYPE_CHECKING, Any, Callable, Container, Dict, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Container, Dict, List, Optional, Tuple, Union
 
+from . import arrays
 from .errors import FormatError, ValueRefused
 
 if TYPE_CHECKING:
@@ -20,53 +21,70 @@ if TYPE_CHECKING:
 
 
 class Constructor:
-    """Makes values of one data type from plain arguments."""
+    """Makes values of one data type from plain arguments of the ``kinds`` given."""
 
-    __slots__ = ("_context", "_make", "name")
+    __slots__ = ("_context", "_kinds", "_make", "name")
     _context: "Optional[Context]"
+    _kinds: "Tuple[Kind, ...]"
     _make: Callable[..., Any]
     name: str
 
-    def __init__(self, make: Callable[..., Any], context: "Optional[Context]" = None) -> None:
-        for slot, value in (("_context", context), ("_make", make), ("name", make.__name__)):
+    def __init__(
+        self, make: Callable[..., Any], kinds: "Tuple[Kind, ...]", context: "Optional[Context]" = None
+    ) -> None:
+        for slot, value in (("_context", context), ("_kinds", kinds), ("_make", make), ("name", make.__name__)):
             object.__setattr__(self, slot, value)
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise FormatError("the value tries to change how values are made")
 
     def __call__(self, *arguments: Any) -> Any:
+        for argument, kind in zip(arguments, self._kinds):
+            if not isinstance(argument, kind):  # a constructor may do much with what it was not made for
+                raise FormatError("{} is given a {}".format(self.name, type(argument).__name__))
         return self._make(self._context, *arguments)
 
     def bind(self, context: "Context") -> "Constructor":
         """Return the same constructor, using the arrays and types of ``context``."""
-        return Constructor(self._make, context)
+        return Constructor(self._make, self._kinds, context)
 
 
+Kind = Union[type, Tuple[type, ...]]
 Reduction = Tuple[Constructor, Tuple[Any, ...]]
 CONSTRUCTORS: Dict[str, Constructor] = {}
+_NONE = type(None)
+_TZDATA = "Install the tzdata package."
 
 
-def _constructor(make: Callable[..., Any]) -> Constructor:
-    CONSTRUCTORS[make.__name__] = made = Constructor(make)
-    return made
+def _constructor(*kinds: Kind) -> Callable[[Callable[..., Any]], Constructor]:
+    def register(make: Callable[..., Any]) -> Constructor:
+        CONSTRUCTORS[make.__name__] = made = Constructor(make, kinds)
+        return made
+
+    return register
 
 
-@_constructor
+@_constructor(int)
 def make_array(context: "Context", index: int) -> Any:
     return context.array(index)
 
 
-@_constructor
-def make_scalar(context: "Context", index: int) -> Any:
-    return context.array(index)[()]
+@_constructor(str, bytes)
+def make_scalar(_: "Context", dtype: str, content: bytes) -> Any:
+    return arrays.make_scalar(dtype, content)
 
 
-@_constructor
+@_constructor(object)
+def make_element(_: "Context", array: Any) -> Any:
+    return array[()]
+
+
+@_constructor(str)
 def make_constant(_: "Context", name: str) -> Any:
     return {"Ellipsis": Ellipsis, "NotImplemented": NotImplemented}[name]
 
 
-@_constructor
+@_constructor(bytes)
 def make_bytearray(_: "Context", content: bytes = b"") -> bytearray:
     return bytearray(content)
 
@@ -74,116 +92,128 @@ def make_bytearray(_: "Context", content: bytes = b"") -> bytearray:
 CONSTRUCTORS["bytearray"] = make_bytearray
 
 
-@_constructor
+@_constructor(float, float)
 def make_complex(_: "Context", real: float, imaginary: float) -> complex:
     return complex(real, imaginary)
 
 
-@_constructor
+@_constructor(int, int, int)
 def make_range(_: "Context", start: int, stop: int, step: int) -> range:
     return range(start, stop, step)
 
 
-@_constructor
+@_constructor()
 def make_slice(_: "Context", start: Any, stop: Any, step: Any) -> slice:
     return slice(start, stop, step)
 
 
-@_constructor
+@_constructor(int, int, int)
 def make_date(_: "Context", year: int, month: int, day: int) -> datetime.date:
     return datetime.date(year, month, day)
 
 
-@_constructor
+@_constructor(int, int, int, int, (datetime.tzinfo, _NONE), int)
 def make_time(_: "Context", hour: int, minute: int, second: int, microsecond: int, zone: Any, fold: int) -> Any:
     return datetime.time(hour, minute, second, microsecond, zone, fold=fold)
 
 
-@_constructor
+@_constructor(tuple, (datetime.tzinfo, _NONE), int)
 def make_datetime(_: "Context", parts: Tuple[int, ...], zone: Any, fold: int) -> datetime.datetime:
-    return datetime.datetime(*parts[:7]).replace(tzinfo=zone, fold=fold)
+    year, month, day, hour, minute, second, microsecond = parts
+    return datetime.datetime(year, month, day, hour, minute, second, microsecond, zone, fold=fold)
 
 
-@_constructor
+@_constructor(int, int, int)
 def make_timedelta(_: "Context", days: int, seconds: int, microseconds: int) -> datetime.timedelta:
     return datetime.timedelta(days, seconds, microseconds)
 
 
-@_constructor
+@_constructor(datetime.timedelta, (str, _NONE))
 def make_timezone(_: "Context", offset: datetime.timedelta, name: Optional[str]) -> datetime.timezone:
     return datetime.timezone(offset) if name is None else datetime.timezone(offset, name)
 
 
-@_constructor
+@_constructor(str)
 def make_zone(_: "Context", key: str) -> Any:
     try:
-        from zoneinfo import ZoneInfo
+        from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
     except ImportError:
         raise ValueRefused("the value holds the time zone {!r}; zoneinfo needs Python 3.9".format(key)) from None
-    return ZoneInfo(key)
+    try:
+        return ZoneInfo(key)
+    except ZoneInfoNotFoundError:
+        raise ValueRefused("the value holds the time zone {!r}, which is not here".format(key), _TZDATA) from None
 
 
-@_constructor
+@_constructor(str)
 def make_decimal(_: "Context", text: str) -> decimal.Decimal:
     return decimal.Decimal(text)
 
 
-@_constructor
+@_constructor(int, int)
 def make_fraction(_: "Context", numerator: int, denominator: int) -> fractions.Fraction:
-    return fractions.Fraction(numerator, denominator)
+    if denominator <= 0:
+        raise FormatError("a fraction has the denominator {}".format(denominator))
+    made: Any = object.__new__(fractions.Fraction)  # its own way divides by the gcd, which takes hours for long numbers
+    made._numerator, made._denominator = numerator, denominator
+    return made  # type: ignore[no-any-return]
 
 
-@_constructor
+@_constructor(int)
 def make_uuid(_: "Context", number: int) -> uuid.UUID:
     return uuid.UUID(int=number)
 
 
-@_constructor
+@_constructor(str, str)
 def make_path(_: "Context", kind: str, text: str) -> pathlib.PurePath:
     return {"posix": pathlib.PurePosixPath, "windows": pathlib.PureWindowsPath, "here": pathlib.Path}[kind](text)
 
 
-@_constructor
+@_constructor(list)
 def make_ordered(_: "Context", items: Any) -> Any:
     return collections.OrderedDict(items)
 
 
-@_constructor
+@_constructor(dict)
 def make_counter(_: "Context", counts: Dict[Any, Any]) -> Any:
-    return collections.Counter(dict(counts))
+    return collections.Counter(counts)
 
 
-@_constructor
+@_constructor(list, (int, _NONE))
 def make_deque(_: "Context", items: Any, length: Optional[int]) -> Any:
-    return collections.deque(list(items), length)
+    return collections.deque(items, length)
 
 
-@_constructor
+@_constructor((str, _NONE), dict)
 def make_defaultdict(_: "Context", factory: Optional[str], items: Dict[Any, Any]) -> Any:
-    return collections.defaultdict(None if factory is None else _FACTORIES[factory], dict(items))
+    return collections.defaultdict(None if factory is None else _FACTORIES[factory], items)
 
 
-@_constructor
+@_constructor(str)
 def make_enum(context: "Context", name: str, value: Any) -> Any:
     """An enum member travels by value: it is one again where its class is allowed."""
     kind = context.types.get(name)
-    return value if kind is None else kind(value)
+    return kind(value) if kind is not None and issubclass(kind, enum.Enum) else value
 
 
-@_constructor
+@_constructor(str, dict)
 def make_dataclass(context: "Context", name: str, fields: Dict[str, Any]) -> Any:
     kind = _allowed_type(context, name)
     made = kind.__new__(kind)
+    known = _field_names(kind)
     for field, value in fields.items():
-        if field not in getattr(kind, "__dataclass_fields__", ()):
+        if field not in known:
             raise FormatError("{} has no field {!r} here".format(name, field))
         object.__setattr__(made, field, value)
     return made
 
 
-@_constructor
+@_constructor(str, tuple)
 def make_namedtuple(context: "Context", name: str, values: Tuple[Any, ...]) -> Any:
     kind = _allowed_type(context, name)
+    fields = getattr(kind, "_fields", ())
+    if len(values) != len(fields):
+        raise FormatError("{} has {} fields here, not {}".format(name, len(fields), len(values)))
     return tuple.__new__(kind, values)
 
 
@@ -192,6 +222,14 @@ def _allowed_type(context: "Context", name: str) -> Any:
         return context.types[name]
     except KeyError:
         raise ValueRefused("the value holds a {}, which is not allowed".format(name)) from None
+
+
+def _field_names(kind: Any) -> List[str]:
+    if not hasattr(kind, "__dataclass_fields__"):
+        return []
+    from dataclasses import fields  # Python 3.6 has none, and so no dataclasses
+
+    return [field.name for field in fields(kind)]
 
 
 _FACTORIES: Dict[str, Any] = {

@@ -6,7 +6,7 @@ prints one JSON object as its last line:
 
     python       facts about the Python that runs this, see ``python_facts``
     environment  null, or what stands at ROOT/env/ENVIRONMENT, see ``environment_facts``
-    index        null unless INDEX is ``yes``; else ``{"url": …, "failure": null or why not reached}``
+    index        null unless INDEX is ``yes``; else ``{"url": ..., "failure": null or why not reached}``
     closed       folders above ROOT and this Python that other users may not pass through
 """
 

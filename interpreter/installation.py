@@ -18,7 +18,7 @@ one, and the link is renamed into place at the end: an environment is always
 whole, and a job that runs in the old generation keeps it until the next change.
 
 Lines ``progress: TEXT`` go to standard output, and one JSON object as the last
-line: ``{"error": null}`` or ``{"error": KIND, "message": …, "output": …}`` with
+line: ``{"error": null}`` or ``{"error": KIND, "message": ..., "output": ...}`` with
 KIND one of ``full``, ``permission``, ``changed``, ``pip``, ``virtualenv`` and ``other``.
 """
 

@@ -1,10 +1,14 @@
 #!/bin/sh
 # Runs one request:        interpreter.sh REQUEST RESPONSE
 # Says what is here:       interpreter.sh --probe MARKER ROOT DIGEST ENVIRONMENT
+# Serves a stream:         interpreter.sh --serve BOOTSTRAP ROOT DIGEST ENVIRONMENT REQUIRED FRAMES
 # All else:                goes to the Python beside this file; see main.py.
 #
 # SREMOTE_PYTHON names the Python to use.  Without it the first on PATH that is
 # 3.6 or newer is taken.  Plain POSIX sh: no bash, no csh.
+
+pythons='python3 python3.14 python3.13 python3.12 python3.11 python3.10 python3.9
+python3.8 python3.7 python3.6 python pypy3'
 
 usable() {
     path=$(command -v "$1" 2>/dev/null) || return 1
@@ -16,8 +20,7 @@ find_python() {
         usable "$SREMOTE_PYTHON"
         return
     fi
-    for name in python3 python3.14 python3.13 python3.12 python3.11 python3.10 \
-        python3.9 python3.8 python3.7 python3.6 python pypy3; do
+    for name in $pythons; do
         usable "$name" && return
     done
     return 1
@@ -45,11 +48,40 @@ print("hostname=" + platform.node())
     printf '%s\n' "$marker"
 }
 
-if [ "$1" = --probe ]; then
+serve() {
+    bootstrap=$1 root=$2 digest=$3 environment=$4 required=$5 frames=$6
+    case $root in /*) ;; *) root=${HOME%/}/$root ;; esac
+    if [ -n "$environment" ] && [ -x "$root/env/$environment/bin/python" ]; then
+        SREMOTE_PYTHON=$root/env/$environment/bin/python
+    elif [ -n "$required" ]; then
+        exit 98
+    else
+        environment=
+    fi
+    if [ -n "$SREMOTE_PYTHON" ]; then set -- "$SREMOTE_PYTHON"; else set -- $pythons; fi
+    for name; do
+        path=$(command -v "$name" 2>/dev/null) || continue
+        "$path" -c "$bootstrap" "$root" "$digest" "$environment" "$frames"
+        status=$?
+        [ $status -eq 99 ] || exit $status
+    done
+    exit 99
+}
+
+# Python 3.6 takes a host without a locale for an ASCII one.
+[ -n "$LC_ALL$LC_CTYPE$LANG" ] || export LC_CTYPE=C.UTF-8
+
+case $1 in
+--probe)
     shift
     probe "$@"
     exit 0
-fi
+    ;;
+--serve)
+    shift
+    serve "$@"
+    ;;
+esac
 
 if [ -z "$SREMOTE_PYTHON" ]; then
     if ! find_python; then
@@ -58,6 +90,4 @@ if [ -z "$SREMOTE_PYTHON" ]; then
     fi
     SREMOTE_PYTHON=$path
 fi
-# Python 3.6 takes a host without a locale for an ASCII one.
-[ -n "$LC_ALL$LC_CTYPE$LANG" ] || export LC_CTYPE=C.UTF-8
 exec "$SREMOTE_PYTHON" "$(dirname "$0")/__main__.py" "$@"

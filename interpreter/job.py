@@ -16,7 +16,7 @@ import json
 import os
 import shutil
 import socket
-from typing import Any, Dict, List, Optional
+from typing import Any, BinaryIO, Dict, List, Optional
 
 from .wire import Buffer, Message
 
@@ -27,23 +27,39 @@ class Job:
     def __init__(self, directory: str) -> None:
         self.directory = os.path.abspath(directory)
         self.id = os.path.basename(self.directory)
+        self.incoming = self.directory + ".new"
+        """Where its request is put together before it is a job."""
 
     def path(self, name: str) -> str:
         """Return the path of a file of this job."""
         return os.path.join(self.directory, name)
 
     def accept(self) -> bool:
-        """Take over the request that was put into ``<directory>.new``; say whether there is a job now.
+        """Take over the request that is in ``incoming``; say whether there is a job now.
 
         A job of this id that is here already stays as it is, and the second request is dropped.
         """
-        incoming = self.directory + ".new"
-        if os.path.isdir(incoming):
-            try:
-                os.rename(incoming, self.directory)
-            except OSError:
-                shutil.rmtree(incoming, ignore_errors=True)
+        try:
+            os.rename(self.incoming, self.directory)
+        except FileNotFoundError:
+            pass
+        except OSError:
+            self.drop_incoming()
         return os.path.isdir(self.directory)
+
+    def receive(self) -> BinaryIO:
+        """Open the request for writing, in an ``incoming`` folder of this process's own."""
+        self.incoming = "{}.{}-{}.new".format(self.directory, socket.gethostname(), os.getpid())
+        os.makedirs(self.incoming, mode=0o700, exist_ok=True)
+        return open(os.open(os.path.join(self.incoming, "request"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb")
+
+    def drop_incoming(self) -> None:
+        """Remove a request that has not become a job."""
+        shutil.rmtree(self.incoming, ignore_errors=True)
+
+    def open_outputs(self) -> List[int]:
+        """Make the output files, and return descriptors to read stdout and stderr as they grow."""
+        return [os.open(self.path(name), os.O_RDONLY | os.O_CREAT, 0o600) for name in ("stdout", "stderr")]
 
     def claim(self) -> bool:
         """Become the one runner of this job; False where another has been that already."""
@@ -56,7 +72,7 @@ class Job:
 
     def sign(self, role: str) -> None:
         """Note this process as the job's ``owner`` (who claimed it) or ``process`` (who runs the user's code)."""
-        write_whole(self.path("claim/" + role), [json.dumps(dict(this_process(), role=role)).encode()])
+        write_whole(self.path("claim/" + role), [json.dumps(dict(this_process(), role=role)).encode()], flush=False)
 
     def runners(self) -> List[Dict[str, Any]]:
         """Return the processes that signed the job, each with its host, boot, pid and start."""
@@ -96,22 +112,24 @@ class Job:
 
     def drop(self) -> None:
         """Remove the job with all that belongs to it."""
-        for directory in (self.directory, self.directory + ".new"):
-            shutil.rmtree(directory, ignore_errors=True)
+        shutil.rmtree(self.directory, ignore_errors=True)
+        self.drop_incoming()
 
 
-def write_whole(path: str, chunks: List[Buffer], replace: bool = True) -> bool:
+def write_whole(path: str, chunks: List[Buffer], replace: bool = True, flush: bool = True) -> bool:
     """Write a file beside its place, flush it to disk, and put it there in one step.
 
-    Without ``replace`` a file that is there already stays; returns whether the new one counts.
+    Without ``flush`` the kernel writes it to disk in its own time.  Without
+    ``replace`` a file that is there already stays; returns whether the new one counts.
     """
     beside = "{}.{}.{}".format(path, socket.gethostname(), os.getpid())
     try:
         with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
             for chunk in chunks:
                 file.write(chunk)
-            file.flush()
-            os.fsync(file.fileno())
+            if flush:
+                file.flush()
+                os.fsync(file.fileno())
         if not replace:
             try:
                 os.link(beside, path)

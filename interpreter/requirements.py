@@ -23,9 +23,16 @@ def unmet(required: Mapping[str, str]) -> List[str]:
         found = installed_version(name)
         if found is None:
             sentences.append("{} is not installed".format(name))
-        elif not matches(found, specifier):
+        elif not _meets(found, specifier):
             sentences.append("{} is {}, not {}".format(name, found or "of unknown version", specifier))
     return sentences
+
+
+def _meets(version: str, specifier: str) -> bool:
+    try:
+        return matches(version, specifier)
+    except ValueError:  # a version that cannot be read meets nothing
+        return False
 
 
 def installed_version(name: str) -> Optional[str]:

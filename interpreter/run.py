@@ -54,12 +54,12 @@ def read_request(job: Job) -> Message:
     return request
 
 
-def start(job: Job, request: Message) -> Running:
-    """Fork the process that runs a request."""
+def start(job: Job, request: Message, leave: Callable[[], None] = lambda: None) -> Running:
+    """Fork the process that runs a request; there, ``leave`` gives up what belongs to the parent."""
     running = Running(job, request.header, 0, time.time(), _out_of_memory_kills())
     pid = os.fork()
     if pid == 0:
-        _run(running, request)
+        _run(running, request, leave)
     return running._replace(pid=pid)
 
 
@@ -89,7 +89,7 @@ def conclude(running: Running, wait_status: int, walltime_exceeded: bool = False
     respond(job, running.request, started=running.started, **outcome)
 
 
-def _run(running: Running, request: Message) -> NoReturn:
+def _run(running: Running, request: Message, leave: Callable[[], None]) -> NoReturn:
     """Be the job's process: never returns, and leaves a response behind if it can."""
     job, header = running.job, running.request
     allowed = frozenset(header.get("allow") or ())
@@ -98,6 +98,7 @@ def _run(running: Running, request: Message) -> NoReturn:
     try:
         try:
             os.setsid()
+            leave()
             job.sign("process")
             if job.finished():  # given up for lost before it could sign
                 os._exit(0)

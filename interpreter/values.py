@@ -11,18 +11,26 @@ pickle is ignored.
 Arrays travel beside the pickle: the constructor ``make_array`` takes their index.
 """
 
+import collections
 import io
 import pickle
+import reprlib
 import sys
+from types import FunctionType
 from typing import Any, Callable, Container, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from . import arrays
-from .constructors import CONSTRUCTORS, Constructor, make_array, make_scalar, reduction
+from .constructors import CONSTRUCTORS, Constructor, make_array, make_element, make_scalar, reduction
 from .errors import FormatError, ValueRefused
 from .wire import Buffer, Message
 
 PROTOCOL = 4
+ARRAY_LIMIT = 100000
+"""Arrays that a value may hold, so that the header can list them (wire.HEADER_LIMIT)."""
 REMEDY = "Return plain data, sremote.allow(...) the type on the client, or set trust=True for the host."
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 200
 
 
 def type_name(kind: type) -> str:
@@ -42,6 +50,13 @@ class _Encoder(pickle.Pickler):
         if sys.version_info < (3, 8):
             self.dispatch_table = _Dispatch(self.reducer_override)
 
+    if sys.version_info < (3, 8):
+
+        def persistent_id(self, value: Any) -> None:
+            """Refuse functions and classes, which are not looked up in the dispatch table."""
+            if isinstance(value, (type, FunctionType)):
+                raise _Refused(value)
+
     def reducer_override(self, value: Any) -> Any:
         if isinstance(value, Constructor):
             return value.name
@@ -50,7 +65,11 @@ class _Encoder(pickle.Pickler):
         if arrays.is_array(value):
             return make_array, (self._beside(value),)
         if arrays.is_scalar(value):
-            return make_scalar, (self._beside(value),)
+            return (
+                (make_element, (arrays.as_array(value),))
+                if value.dtype.names
+                else (make_scalar, arrays.scalar_parts(value))
+            )
         reduced = reduction(value, type_name(type(value)), self._allowed)
         if reduced is None:
             raise _Refused(value)
@@ -127,10 +146,12 @@ def encode(message: Message, section: str, value: Any, allowed: Container[str] =
         kind = type(refused.value)
         what = "a {}.{}".format(kind.__module__, kind.__qualname__)
         if isinstance(refused.value, type) or callable(refused.value):
-            what = "{!r}, which is code".format(refused.value)
+            what = "{}, which is code".format(_SHORT.repr(refused.value))
         raise ValueRefused("value{} is {}: not plain data".format(place, what), REMEDY) from None
     except RecursionError:
         raise ValueRefused("the value is nested too deeply, or holds itself", "Flatten it.") from None
+    if len(encoder.arrays) > ARRAY_LIMIT:
+        raise ValueRefused("the value holds {} numpy arrays".format(len(encoder.arrays)), "Stack them into one.")
     for buffers in encoder.arrays:
         message.add(section + ".array", *buffers)
     message.add(section, file.getvalue())
@@ -162,9 +183,9 @@ def _place(value: Any, wanted: Any, limit: int = 100000) -> Optional[str]:
             continue
         seen.add(id(item))
         if isinstance(item, dict):
-            queue.extend((key, "{} key".format(place)) for key in item)
-            queue.extend((entry, "{}[{!r}]".format(place, key)) for key, entry in item.items())
-        elif isinstance(item, (list, tuple)):
+            queue.extend((key, "{} key".format(place)) for key in dict.keys(item))
+            queue.extend((entry, "{}[{}]".format(place, _SHORT.repr(key))) for key, entry in dict.items(item))
+        elif isinstance(item, (list, tuple, collections.deque)):
             queue.extend((entry, "{}[{}]".format(place, index)) for index, entry in enumerate(item))
         elif isinstance(item, (set, frozenset)):
             queue.extend((entry, "{} element".format(place)) for entry in item)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,13 +13,16 @@ from typing import TYPE_CHECKING, Any, Self
 
 from sremote import trees
 from sremote.allowed import allowed_types
+from sremote.connectors.base import Capability
+from sremote.echo import Echo
 from sremote.errors import UsageError
 from sremote.exchange import FileExchange
 from sremote.functions import add_function, dill_dumps, dill_origin, target_by_name
-from sremote.host import Host
+from sremote.host import Host, Probe
 from sremote.interpreter.values import encode
 from sremote.interpreter.wire import Header, Message
 from sremote.job import Job
+from sremote.stream_exchange import StreamExchange
 from sremote.version import __version__
 
 if TYPE_CHECKING:
@@ -93,7 +95,8 @@ class Client:
         self.host = host
         self.trust = trust
         self.login_env = login_env
-        self._exchange = FileExchange(host)
+        streams = Capability.STREAM in host.connector.capabilities
+        self._exchange = StreamExchange(host) if streams else FileExchange(host)
         self._required: dict[str, str] = {}
         self._local = threading.local()
 
@@ -146,7 +149,12 @@ class Client:
         It goes by name where the host can import it from an installed package, else
         by value.  Raises ValueRefused or VersionMismatch where it cannot go there.
         """
-        return self._call(lambda request: add_function(request, function, self.host, allowed_types), list(args), kwargs)
+        self._exchange.prepare()
+        return self._call(
+            lambda request: add_function(request, function, self.host, allowed_types, (args, kwargs)),
+            list(args),
+            kwargs,
+        )
 
     def run(
         self,
@@ -196,7 +204,7 @@ class Client:
 
     def facts(self) -> Facts:
         """Return what the host is: Python, platform, home, scheduler, file system, free space."""
-        probe = self.host.probe()
+        probe = self._probe()
         found = self.call(f"{_FAR_SIDE}.facts", "facts", [probe.root], echo=False)
         found["version"] = tuple(found["version"])
         return Facts(**found, environment=probe.environment)
@@ -226,7 +234,7 @@ class Client:
 
     def leftovers(self) -> list[Leftover]:
         """Return what old calls and clients have left on the host."""
-        probe = self.host.probe()
+        probe = self._probe()
         self.close_finished()
         found = self.call(
             f"{_FAR_SIDE}.leftovers", "leftovers", [probe.root, self.host.interpreter.rpartition("/")[2]], echo=False
@@ -238,7 +246,7 @@ class Client:
         """Remove leftovers (default: all but running jobs) and return the paths that are gone."""
         chosen = self.leftovers() if leftovers is None else leftovers
         paths = [entry.path for entry in chosen]
-        gone: list[str] = self.call(f"{_FAR_SIDE}.leftovers", "remove", [self.host.probe().root, paths], echo=False)
+        gone: list[str] = self.call(f"{_FAR_SIDE}.leftovers", "remove", [self._probe().root, paths], echo=False)
         return gone
 
     def close_finished(self) -> None:
@@ -257,6 +265,11 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _probe(self) -> Probe:
+        """Return what the host is, asked for in the way that costs least."""
+        self._exchange.prepare()
+        return self.host.probe()
 
     def _surroundings(
         self,
@@ -302,7 +315,6 @@ class Client:
     ) -> Job:
         if timeout is not None and timeout <= 0:
             raise UsageError(f"a timeout of {timeout} s leaves no time to run")
-        self.host.ensure_interpreter()
         job_id = new_job_id()
         request.header.update(
             format=1,
@@ -316,15 +328,14 @@ class Client:
             allow=sorted(allowed_types),
         )
         self._add_arguments(request, args, dict(kwargs))
-        response = self._exchange.run(job_id, request, timeout)
+        response = self._exchange.run(job_id, request, timeout, Echo() if echo else None)
         job = Job.read(self.host.name, job_id, response, allowed_types, trust=self.trust)
         self._local.job = job
-        if echo:
-            sys.stdout.write(job.stdout)
-            sys.stderr.write(job.stderr)
         return job
 
     def _add_arguments(self, request: Message, args: list[Any], kwargs: dict[str, Any]) -> None:
+        if self.trust:
+            self._exchange.prepare()
         if self.trust and self.host.same_python():
             request.add("value", dill_dumps((args, kwargs)))
             request.header.update(encoding="dill", dill=dill_origin(self.host))

@@ -10,28 +10,21 @@ import io
 import logging
 import posixpath
 import threading
-from collections.abc import Callable
-from typing import TypeVar
 
-from sremote.connectors.base import Capability
+from sremote.connectors.base import Capability, OutputSink
 from sremote.errors import (
-    ConnectionLost,
     FileMissing,
-    HostUnreachable,
     LineError,
     OutcomeUnknown,
     PermissionRefused,
     UsageError,
 )
 from sremote.host import Host
-from sremote.interpreter.wire import Message
+from sremote.interpreter.wire import Message, parse
+from sremote.reconnect import again
 
 log = logging.getLogger("sremote")
 
-T = TypeVar("T")
-
-RECONNECT_FOR = 30.0
-"""Seconds for which a dropped line is tried again before the outcome is called unknown."""
 WALLTIME_MARGIN = 30.0
 """Seconds beyond a call's own time limit after which the line itself is taken for dead."""
 
@@ -46,19 +39,26 @@ class FileExchange:
         self._fetched: list[str] = []
         self._lock = threading.Lock()
 
-    def run(self, job_id: str, request: Message, walltime: float | None) -> memoryview:
-        """Have a request run once and return its response file.
+    def prepare(self) -> None:
+        """Have the host's probe, and the interpreter there."""
+        self._host.ensure_interpreter()
 
-        Raises OutcomeUnknown where the line fails for longer than RECONNECT_FOR
+    def run(
+        self, job_id: str, request: Message, walltime: float | None, output: OutputSink | None = None
+    ) -> memoryview:
+        """Have a request run once and return its response file; ``output`` gets what it printed, at the end.
+
+        Raises OutcomeUnknown where the line fails for good
         once the request may have arrived.
         """
+        self.prepare()
         directory = posixpath.join(self._host.probe().root, "jobs", job_id)
         content = b"".join(request.chunks())
         # Nothing runs before the second step, so this one may simply be done again.
-        self._again(lambda: self._host.connector.put(content, f"{directory}.new/request"))
+        again(self._host.connector, lambda: self._host.connector.put(content, f"{directory}.new/request"))
         try:
-            self._again(lambda: self._execute(directory, walltime))
-            response = self._again(lambda: self._fetch(directory))
+            again(self._host.connector, lambda: self._execute(directory, walltime))
+            response = again(self._host.connector, lambda: self._fetch(directory))
         except LineError as error:
             raise OutcomeUnknown(
                 f"{self._host.name}: the line failed while job {job_id} may have been running: {error.message}",
@@ -67,6 +67,10 @@ class FileExchange:
             ) from error
         with self._lock:
             self._fetched.append(directory)
+        if output is not None:
+            message = parse(response)
+            for name in ("stdout", "stderr"):
+                output(name, bytes(message.get(name)))
         return response
 
     def close(self) -> None:
@@ -117,20 +121,3 @@ class FileExchange:
         with self._lock:
             fetched, self._fetched = self._fetched, []
         return fetched
-
-    def _again(self, step: Callable[[], T]) -> T:
-        """Do a step that may be done twice; after a dropped line, reconnect and do it again."""
-        from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
-
-        retrying = Retrying(
-            retry=retry_if_exception_type((ConnectionLost, HostUnreachable)),
-            stop=stop_after_delay(RECONNECT_FOR),
-            wait=wait_exponential(multiplier=0.2, max=5),
-            reraise=True,
-        )
-
-        def attempt() -> T:
-            self._host.connector.connect()
-            return step()
-
-        return retrying(attempt)

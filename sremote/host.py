@@ -6,13 +6,21 @@ import logging
 import posixpath
 import secrets
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from sremote.bundle import interpreter_bundle, interpreter_digest, interpreter_files
 from sremote.connectors.base import Completed, Connector, OutputSink
-from sremote.errors import HostError, HostFull, NotInstalled, PermissionRefused, PythonMissing
+from sremote.errors import (
+    FormatError,
+    HostError,
+    HostFull,
+    NotInstalled,
+    PermissionRefused,
+    PythonMissing,
+    SremoteError,
+)
 
 log = logging.getLogger("sremote")
 
@@ -22,7 +30,17 @@ DEFAULT_ENVIRONMENT = "default"
 """The environment that ``install`` makes and calls use where none is named."""
 
 # A preamble may define what only a login bash has, as `module` of environment modules.
-_AFTER_PREAMBLE = 'if command -v bash >/dev/null 2>&1; then exec bash -l -c "$@"; else exec sh -l -c "$@"; fi'
+# What a profile or the preamble prints goes to stderr, and they get no input.
+_AFTER_PREAMBLE = (
+    "exec 3<&0 4>&1 </dev/null >&2; "
+    'if command -v bash >/dev/null 2>&1; then exec bash -l -c "$@"; else exec sh -l -c "$@"; fi'
+)
+EXIT_PREAMBLE = 97
+"""What a command ends with where the preamble failed."""
+
+EXIT_NO_ENVIRONMENT = 98
+EXIT_NO_PYTHON = 99
+"""What ``interpreter.sh --serve`` ends with where it cannot start."""
 
 _UNPACK = """
 import os, shutil, sys, tempfile, zipfile
@@ -63,6 +81,20 @@ class Probe:
     environment: str | None
     """The installed environment that ``python`` belongs to."""
 
+    @classmethod
+    def from_hello(cls, found: Mapping[str, Any]) -> Probe:
+        """Return what the interpreter's greeting says (docs/formats.md).  Raises FormatError where it is not one."""
+        try:
+            major, minor, micro = found["version"]
+            texts = {
+                name: str(found[name]) for name in ("home", "root", "python", "implementation", "platform", "hostname")
+            }
+            return cls(
+                **texts, version=(major, minor, micro), has_interpreter=True, environment=found["environment"] or None
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise FormatError(f"the interpreter's greeting is damaged: {error}") from None
+
 
 class Host:
     """What the client keeps on a host, and how it gets there.
@@ -85,12 +117,21 @@ class Host:
     ) -> None:
         self.connector = connector
         self.name = name or connector.name
-        self.root = root or DEFAULT_ROOT
+        self.root = (root or DEFAULT_ROOT).removeprefix("~/")
         self.python = python
         self.environment = environment
         self.preamble = preamble
         self._probe: Probe | None = None
         self._ensured: set[str] = set()
+
+    @property
+    def wanted_environment(self) -> tuple[str, str]:
+        """The environment that calls use, and "required" where it has to be there."""
+        if self.python is not None:
+            return "", ""
+        if self.environment is None:
+            return DEFAULT_ENVIRONMENT, ""
+        return self.environment, "required" if self.environment else ""
 
     def execute(
         self,
@@ -104,10 +145,10 @@ class Host:
         return self.connector.execute(self.command(argv), stdin=stdin, output=output, timeout=timeout)
 
     def command(self, argv: Sequence[str]) -> list[str]:
-        """Return the command that runs the preamble, then ``argv``; what the preamble prints goes to stderr."""
+        """Return the command that runs the preamble, then ``argv``."""
         if not self.preamble:
             return list(argv)
-        script = "{ " + self.preamble + '\n} </dev/null >&2; exec "$@"'
+        script = "{ " + self.preamble + f'\n}} || exit {EXIT_PREAMBLE}; exec "$@" <&3 3<&- >&4 4>&-'
         return ["sh", "-c", _AFTER_PREAMBLE, "sh", script, "sremote", *argv]
 
     def probe(self, *, again: bool = False) -> Probe:
@@ -123,7 +164,7 @@ class Host:
     def _look(self) -> Probe:
         marker = "sremote-" + secrets.token_hex(8)
         script = interpreter_files()["interpreter.sh"].decode()
-        environment = "" if self.python else DEFAULT_ENVIRONMENT if self.environment is None else self.environment
+        environment, _ = self.wanted_environment
         arguments = ["--probe", marker, self.root, interpreter_digest(), environment]
         answer = self.execute(
             ["env", f"SREMOTE_PYTHON={self.python or ''}", "sh", "-c", script, "interpreter.sh", *arguments],
@@ -131,20 +172,12 @@ class Host:
         )
         text = answer.stdout.decode("utf-8", "surrogateescape")
         if text.count(f"\n{marker}\n") < 2 and not text.endswith(f"{marker}\n"):
-            said = answer.stderr.decode("utf-8", "replace").strip() or f"exit status {answer.status}"
-            raise HostError(f"{self.name}: no answer from a shell there: {said.splitlines()[-1]}")
+            raise self.failure_to_start(answer, "no answer from a shell there")
         found = dict(line.split("=", 1) for line in text.split(f"\n{marker}\n")[1].splitlines() if "=" in line)
         if self.environment and "environment" not in found:
-            raise NotInstalled(
-                f"{self.name}: there is no environment {self.environment!r} in {found['root']}",
-                f"Make it: sremote install {self.name} --environment {self.environment}",
-            )
+            raise self._no_environment(found["root"])
         if "python" not in found:
-            looked = self.python or "python3, python3.x and python on PATH"
-            raise PythonMissing(
-                f"{self.name}: no Python 3.6 or newer there; looked for {looked}",
-                "Name one with python=..., or load one with preamble='module load python'.",
-            )
+            raise self._no_python()
         major, minor, micro = (int(part) for part in found["version"].split("."))
         log.debug("%s: Python %s at %s", self.name, found["version"], found["python"])
         return Probe(
@@ -158,6 +191,20 @@ class Host:
             has_interpreter="interpreter" in found,
             environment=environment if "environment" in found else None,
         )
+
+    def greet(self, probe: Probe) -> None:
+        """Take what an interpreter over there says of itself for what is there."""
+        self._probe = probe
+
+    def failure_to_start(self, done: Completed, what: str = "cannot start the interpreter") -> SremoteError:
+        """Return why ``interpreter.sh`` ended with a failure; ``what`` failed, in words."""
+        if self.preamble and done.status == EXIT_PREAMBLE:
+            return self.error(done.stderr or b"it printed nothing", f"the preamble {self.preamble!r} failed")
+        if done.status == EXIT_NO_PYTHON:
+            return self._no_python()
+        if done.status == EXIT_NO_ENVIRONMENT:
+            return self._no_environment(self.root)
+        return self.error(done.stderr or f"exit status {done.status}".encode(), what)
 
     def same_python(self) -> bool:
         """Say whether the host's Python is of this one's minor version, so that bytecode can travel."""
@@ -208,11 +255,28 @@ class Host:
         """Raise the HostError that a Python program's failure there means; ``what`` failed, in words."""
         if done.status == 0:
             return
-        lines = done.stderr.decode("utf-8", "replace").strip().splitlines() or [f"exit status {done.status}"]
-        last = lines[-1]
+        raise self.error(done.stderr or f"exit status {done.status}".encode(), what)
+
+    def error(self, message: bytes, what: str = "") -> HostError:
+        """Return the error that a Python program there tells of in the last line of ``message``."""
+        last = message.decode("utf-8", "replace").strip().rpartition("\n")[2]
         kind: type[HostError] = HostError
         if "[Errno 28]" in last or "[Errno 122]" in last:  # ENOSPC, EDQUOT
             kind = HostFull
         elif "[Errno 13]" in last or "[Errno 30]" in last or "[Errno 1]" in last:  # EACCES, EROFS, EPERM
             kind = PermissionRefused
-        raise kind(f"{self.name}: {what}: {last}", f"See what is wrong with: sremote doctor {self.name}")
+        said = ": ".join(part for part in (self.name.rstrip(":"), what, last) if part)
+        return kind(said, f"See what is wrong with: sremote doctor {self.name}")
+
+    def _no_python(self) -> PythonMissing:
+        looked = self.python or "python3, python3.x and python on PATH"
+        return PythonMissing(
+            f"{self.name}: no Python 3.6 or newer there; looked for {looked}",
+            "Name one with python=..., or load one with preamble='module load python'.",
+        )
+
+    def _no_environment(self, root: str) -> NotInstalled:
+        return NotInstalled(
+            f"{self.name}: there is no environment {self.environment!r} in {root}",
+            f"Make it: sremote install {self.name} --environment {self.environment}",
+        )

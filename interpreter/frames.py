@@ -1,0 +1,77 @@
+"""The frames of a stream between a client and the interpreter that serves it.
+
+A frame is a head of 9 bytes, big endian, and a payload:
+
+    1 byte   what it is, one of the constants below
+    4 bytes  the call that it belongs to, a number that the client counts up
+    4 bytes  length of the payload, at most CHUNK
+
+Requests and responses larger than a frame go on in DATA frames, so that the
+frames of several calls can take turns.
+"""
+
+import struct
+from typing import Iterator, Tuple, Union
+
+from .errors import FormatError
+
+HEAD = struct.Struct(">BII")
+CHUNK = 1 << 17
+
+CALL = 1
+"""To the host: one byte with the length of the job's id, the id, 8 bytes with the size
+of the request, and as much of the request as fits."""
+DATA = 2
+"""Both ways: what follows of a request or response."""
+DONE = 3
+"""To the host: the response has arrived, the job may go."""
+CANCEL = 4
+"""To the host: stop the job and its children, and remove it."""
+BUNDLE = 5
+"""To the host: the zip of the interpreter, for one whose HELLO said that it is missing."""
+HELLO = 6
+"""To the client, first of all: a JSON object that says what the host is."""
+STDOUT = 7
+STDERR = 8
+"""To the client: what the job prints, as it does."""
+RESPONSE = 9
+"""To the client: 8 bytes with the size of the response, and as much of it as fits."""
+UNKNOWN = 10
+"""To the client: a sentence; the job was claimed elsewhere and cannot be judged from here."""
+REFUSED = 11
+"""To the client: a sentence; the request could not be kept, and nothing was run."""
+
+Frame = Tuple[int, int, memoryview]
+
+
+def pack(kind: int, call: int, payload: Union[bytes, bytearray, memoryview]) -> bytes:
+    """Return a frame whose payload is small enough to be copied."""
+    return HEAD.pack(kind, call, len(payload)) + bytes(payload)
+
+
+class FrameReader:
+    """Cuts a stream of bytes into frames."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[Frame]:
+        """Take the next bytes of the stream and yield the frames that are whole now.
+
+        A payload is a view that is good until the next one is asked for.  Raises
+        FormatError where the bytes are not frames.
+        """
+        self._buffer += data
+        position = 0
+        with memoryview(self._buffer) as view:
+            while len(view) - position >= HEAD.size:
+                kind, call, length = HEAD.unpack_from(view, position)
+                if length > CHUNK or not CALL <= kind <= REFUSED:
+                    raise FormatError("the stream is damaged: frame of kind {}, {} bytes".format(kind, length))
+                end = position + HEAD.size + length
+                if end > len(view):
+                    break
+                with view[position + HEAD.size : end] as payload:
+                    yield kind, call, payload
+                position = end
+        del self._buffer[:position]
