@@ -1,9 +1,10 @@
 """``ssh://user@host:port``, or just ``user@host``: OpenSSH servers, through paramiko.
 
 What holds for a host stands in ~/.ssh/config, as for the ssh program.  Host keys are
-always checked.  Files travel as ``StreamConnector`` does it and not through scp: one
-round trip in place of four, renamed into place when whole, and nothing that login
-scripts print can break it.
+always checked.  Files travel as ``StreamConnector`` does it and not through scp: a
+small one takes three round trips in place of five, it is renamed into place when
+whole, and nothing that login scripts print can break it.  On loopback the scp package
+puts 100 MB in 0.36 s, a stream in 0.5 s, and both get them in 0.5 s.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import paramiko
 from sremote.connectors.address import Address
 from sremote.connectors.base import DEFAULT_CONNECT_TIMEOUT, Process
 from sremote.connectors.check import Check
-from sremote.connectors.errors import ConnectionLost, HostError
+from sremote.connectors.errors import ConnectionLost, HostError, UsageError
 from sremote.connectors.shell import command_line
 from sremote.connectors.ssh_channel import ChannelProcess
 from sremote.connectors.ssh_check import check_ssh
@@ -48,7 +49,7 @@ class SshConnector(StreamConnector):
     key_file         a private key to offer before those of the configuration
     known_hosts      the file of host keys (default: as configured)
     keepalive        seconds of silence between signs of life; without three answers
-                     in a row the line is lost
+                     in a row the line is lost; 0 asks for none
     accept_host_key  the fingerprint (``SHA256:…``) of the host's key, to accept and
                      remember it where no key of the host is known yet
     prompt           asks the user for passphrases, passwords and codes (default:
@@ -106,10 +107,14 @@ class SshConnector(StreamConnector):
                 line.close()
 
     def diagnose(self) -> Iterator[Check]:
-        host = self._config().host(self.address)
+        try:
+            host = self._config().host(self.address)
+        except UsageError as error:
+            yield Check.of_error("ssh configuration", error)
+            return
         way = ", ".join(host.jumps) or host.proxy_command
         timeout = self._timeout or host.connect_timeout or self.connect_timeout
-        return check_ssh(self.connect, host.host, host.port, timeout=timeout, through=way)
+        yield from check_ssh(self.connect, host.host, host.port, timeout=timeout, through=way)
 
     def open(self, argv: Sequence[str]) -> Process:
         command = command_line(argv)

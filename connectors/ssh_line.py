@@ -71,6 +71,7 @@ def reach(
         raise UsageError(f"{host.name}: its ProxyJump leads over more than {JUMP_LIMIT} hosts", "Mend ~/.ssh/config.")
     timeout = journey.timeout or host.connect_timeout or journey.default_timeout
     deadline = time.monotonic() + timeout
+    proxy = None
     with contextlib.ExitStack() as way:
         if jumps or host.jumps:
             connection = _through_jump(host, jumps or host.jumps, journey, depth, timeout, way)
@@ -90,12 +91,12 @@ def reach(
         try:
             transport.start_client()
         except (paramiko.SSHException, EOFError, OSError) as error:
-            said = proxy.failure if host.proxy_command and not (jumps or host.jumps) else ""
-            raise _no_handshake(host, error, said, deadline, timeout) from error
+            raise _no_handshake(host, error, proxy, deadline, timeout) from error
         _check_key(host, transport, known, accept_host_key)
         transport.auth_timeout = timeout
         sign_in(transport, host, journey.prompt)
-        transport.watch(journey.keepalive)
+        if journey.keepalive > 0:
+            transport.watch(journey.keepalive)
         return SshLine(host, transport, way.pop_all().close)
     raise AssertionError("an ExitStack of callbacks swallows nothing")
 
@@ -142,12 +143,15 @@ def _check_key(host: SshHost, transport: TunedTransport, known: KnownHosts, acce
 
 
 def _no_handshake(
-    host: SshHost, error: Exception, proxy_said: str, deadline: float, timeout: float
+    host: SshHost, error: Exception, proxy: ProxyProcess | None, deadline: float, timeout: float
 ) -> HostUnreachable | LineTimeout:
-    where = f"the ProxyCommand {host.proxy_command!r}" if host.proxy_command else f"{host.host} port {host.port}"
-    if proxy_said:
-        return HostUnreachable(f"{host.name}: {where} gave no way: {proxy_said}", "Try the command by hand.")
-    if time.monotonic() >= deadline:
+    late = time.monotonic() >= deadline
+    if proxy and (failure := proxy.failure):
+        return HostUnreachable(
+            f"{host.name}: the ProxyCommand {proxy.command!r} gave no way: {failure}", "Try the command by hand."
+        )
+    where = f"the ProxyCommand {proxy.command!r}" if proxy else f"{host.host} port {host.port}"
+    if late:
         return LineTimeout(
             f"{host.name}: {where} took the connection and did not answer within {timeout:g} s",
             "The host may be overloaded, or something that is not ssh is listening there.",

@@ -161,3 +161,9 @@ def test_the_way_is_checked_step_by_step(sshd):
     steps = {check.name: check.state.value for check in connector.diagnose()}
     connector.close()
     assert steps == {"name resolves": "ok", "port answers": "ok", "host key known": "ok", "sign-in works": "ok"}
+
+
+def test_a_configuration_that_cannot_be_read_fails_the_first_step(tmp_path):
+    connector = SshConnector(parse_address("host"), config_file=tmp_path / "none")
+    (step,) = connector.diagnose()
+    assert (step.name, step.state.value, step.exit_status) == ("ssh configuration", "failed", 2)
