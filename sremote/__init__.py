@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sremote.allowed import allow
     from sremote.client import Client, CommandResult, Facts, Leftover
-    from sremote.connect import connect
+    from sremote.connection import connect
     from sremote.errors import SremoteError
     from sremote.job import Job
     from sremote.version import __version__
@@ -28,7 +28,7 @@ _PLACES = {
     "SremoteError": "errors",
     "__version__": "version",
     "allow": "allowed",
-    "connect": "connect",
+    "connect": "connection",
 }
 
 __all__ = [

@@ -12,6 +12,6 @@ if TYPE_CHECKING:
 def connect(settings: HostSettings) -> Client:
     """Return a client for the host; a context manager.  Loads what the host's connector needs, and only then."""
     from sremote.client import Client
-    from sremote.connect import open_host
+    from sremote.connection import open_host
 
     return Client(open_host(settings), trust=settings.trust, login_env=settings.login_env)

@@ -54,7 +54,7 @@ def install(
     sremote install cluster --package numpy --package 'scipy>=1.11'
     sremote install cluster --git https://example.org/simulate.git@v2
     """
-    from sremote.connect import open_host
+    from sremote.connection import open_host
     from sremote.host import DEFAULT_ENVIRONMENT
     from sremote.installer import install as install_on
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sremote.connect import open_host
+from sremote.connection import open_host
 from sremote.host import Host
 from sremote.hosts import HostSettings
 from sremote.installer import install
