@@ -21,6 +21,7 @@ def load() -> None:
 
 
 if __name__ == "__main__":
-    del sys.path[0]  # this folder: its modules must not hide the user's
+    if not getattr(sys.flags, "safe_path", False):
+        del sys.path[0]  # this folder: its modules must not hide the user's
     load()
     sys.exit(importlib.import_module(PACKAGE + ".main").main(sys.argv[1:]))

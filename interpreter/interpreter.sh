@@ -90,4 +90,5 @@ if [ -z "$SREMOTE_PYTHON" ]; then
     fi
     SREMOTE_PYTHON=$path
 fi
-exec "$SREMOTE_PYTHON" "$(dirname "$0")/__main__.py" "$@"
+case $0 in */*) here=${0%/*} ;; *) here=. ;; esac
+exec "$SREMOTE_PYTHON" "$here/__main__.py" "$@"

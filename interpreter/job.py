@@ -112,7 +112,10 @@ class Job:
 
     def drop(self) -> None:
         """Remove the job with all that belongs to it."""
-        shutil.rmtree(self.directory, ignore_errors=True)
+        gone = "{}.{}-{}.partial".format(self.directory, socket.gethostname(), os.getpid())
+        with contextlib.suppress(OSError):
+            os.rename(self.directory, gone)  # at once, as a request without its claim would be run again
+        shutil.rmtree(gone, ignore_errors=True)
         self.drop_incoming()
 
 
@@ -125,6 +128,7 @@ def write_whole(path: str, chunks: List[Buffer], replace: bool = True, flush: bo
     beside = "{}.{}.{}".format(path, socket.gethostname(), os.getpid())
     try:
         with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            os.fchmod(file.fileno(), 0o600)  # whatever umask the user's code has set
             for chunk in chunks:
                 file.write(chunk)
             if flush:

@@ -27,6 +27,14 @@ EXIT_UNKNOWN = 75
 
 def main(arguments: List[str]) -> int:
     """Do what ``arguments`` say and return the exit status; 0 means that the response is there."""
+    try:
+        return _command(arguments)
+    except OSError as error:
+        sys.stderr.write("sremote: {}\n".format(error))
+        return EXIT_UNKNOWN
+
+
+def _command(arguments: List[str]) -> int:
     if len(arguments) == 2 and not arguments[0].startswith("--"):
         return run_files(arguments[0], arguments[1])
     if len(arguments) >= 2 and arguments[0] == "--job":
@@ -49,12 +57,17 @@ def run_files(request: str, response: str) -> int:
         return 0
     job = Job(response + ".job")
     os.makedirs(job.directory, mode=0o700, exist_ok=True)
+    if os.path.exists(response):  # another process has finished meanwhile, and removed its job
+        job.drop()
+        return 0
     if os.path.exists(request) and not os.path.exists(job.path("request")):
         os.symlink(os.path.abspath(request), job.path("request"))
     status = run_job(job)
     if status == 0:
         os.rename(job.path("response"), response)
+    if os.path.exists(response):  # put there by this process, or by another that ran the same
         job.drop()
+        return 0
     return status
 
 
@@ -79,6 +92,9 @@ def run_job(job: Job) -> int:
 
 def cancel(job: Job) -> int:
     """Stop a job's process and all its children, and remove the job."""
+    if not job.accept() or job.finished() or job.claim():
+        job.drop()
+        return 0
     for number, patience in ((signal.SIGTERM, KILL_GRACE), (signal.SIGKILL, KILL_GRACE)):
         deadline = time.monotonic() + patience
         job.signal(number)
@@ -138,6 +154,9 @@ def _wait(pid: int, deadline: Optional[float], stopping: List[int]) -> Optional[
 def _await_other(job: Job) -> int:
     pause, unseen = 0.02, 0
     while not job.finished():
+        if not os.path.isdir(job.directory):
+            sys.stderr.write("sremote: {} has been removed\n".format(job.directory))
+            return EXIT_UNKNOWN
         runs = job.runs()
         if runs is False and not job.finished():
             respond(job, {}, "lost", started=0.0)

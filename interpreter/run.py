@@ -6,6 +6,7 @@ how the process ended where the process could not.
 """
 
 import atexit
+import contextlib
 import io
 import os
 import signal
@@ -49,8 +50,12 @@ def read_request(job: Job) -> Message:
         raise FormatError("the request cannot be read: {}".format(error)) from None
     request = parse(content)
     header = request.header
-    if header.get("format") != 1 or not isinstance(header.get("target"), dict):
+    if header.get("format") != 1:
         raise FormatError("the request is of format {!r}, not 1".format(header.get("format")))
+    if not isinstance(header.get("target"), dict) or "kind" not in header["target"]:
+        raise FormatError("the request does not say what to run")
+    if not isinstance(header.get("walltime", 0.0), (int, float, type(None))):
+        raise FormatError("the request's walltime is {!r}".format(header["walltime"]))
     return request
 
 
@@ -86,7 +91,10 @@ def conclude(running: Running, wait_status: int, walltime_exceeded: bool = False
         outcome = {"outcome": "killed", "signal": number, "out_of_memory": memory}
     else:
         outcome = {"outcome": "exited", "status": os.WEXITSTATUS(wait_status)}
-    respond(job, running.request, started=running.started, **outcome)
+    try:
+        respond(job, running.request, started=running.started, **outcome)
+    except OSError as error:
+        sys.stderr.write("sremote: the response of {} cannot be written: {}\n".format(job.directory, error.strerror))
 
 
 def _run(running: Running, request: Message, leave: Callable[[], None]) -> NoReturn:
@@ -95,14 +103,12 @@ def _run(running: Running, request: Message, leave: Callable[[], None]) -> NoRet
     allowed = frozenset(header.get("allow") or ())
     message = Message({})
     outcome: Dict[str, Any]
+    process = os.getpid()
     try:
         try:
             os.setsid()
             leave()
-            job.sign("process")
-            if job.finished():  # given up for lost before it could sign
-                os._exit(0)
-            _take_streams(job, request)
+            _take_over(job, request)
             types_by_name = AllowedTypes(allowed)
             function, arguments, keywords = _prepare(request, types_by_name)
             result = function(*arguments, **keywords)
@@ -116,13 +122,37 @@ def _run(running: Running, request: Message, leave: Callable[[], None]) -> NoRet
         except BaseException as error:
             _settle()
             outcome = {"outcome": "raised", "error": describe(error, message, allowed)}
+        if os.getpid() != process:
+            _end_fork(outcome)
         _flush()
-        respond(job, header, started=running.started, message=message, **outcome)
+        try:
+            respond(job, header, started=running.started, message=message, **outcome)
+        except OSError as error:  # the disk is full, say: without the value there may be room
+            respond(job, header, started=running.started, outcome="unwritten", text=error.strerror)
         os._exit(0)
-    except BaseException as error:  # the disk is full, say: the parent tries once more
+    except BaseException as error:  # the parent tries once more
         os.write(2, "sremote: cannot write the response: {}\n".format(error).encode())
     finally:
         os._exit(70)  # EX_SOFTWARE of sysexits.h
+
+
+def _take_over(job: Job, request: Message) -> None:
+    """Become the process of a job: sign it, and point the standard streams at its files."""
+    try:
+        job.sign("process")
+        if job.finished():  # given up for lost before it could sign
+            os._exit(0)
+        _take_streams(job, request)
+    except OSError as error:
+        raise Refusal("host", "the job's files cannot be written: {}".format(error.strerror)) from None
+
+
+def _end_fork(outcome: Mapping[str, Any]) -> NoReturn:
+    """End a process that the user's code has forked and that came back here; the response is not its own to write."""
+    if outcome["outcome"] == "raised":
+        sys.stderr.write(outcome["error"]["traceback"])
+    _flush()
+    os._exit(outcome.get("status", 0 if outcome["outcome"] == "returned" else 1))
 
 
 def _prepare(request: Message, types_by_name: Mapping[str, type]) -> Any:
@@ -220,9 +250,9 @@ def _take_streams(job: Job, request: Message) -> None:
         null = os.open(os.devnull, os.O_RDONLY)
         os.dup2(null, 0)
         os.close(null)
-    sys.stdin = open(0, encoding="utf-8", errors="surrogateescape", closefd=False)
-    sys.stdout = _text_stream(1)
-    sys.stderr = _text_stream(2)
+    sys.stdin = sys.__stdin__ = open(0, encoding="utf-8", errors="surrogateescape", closefd=False)  # type: ignore[misc]
+    sys.stdout = sys.__stdout__ = _text_stream(1)  # type: ignore[misc]
+    sys.stderr = sys.__stderr__ = _text_stream(2)  # type: ignore[misc]
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
@@ -242,7 +272,7 @@ def _settle() -> None:
 
 
 def _flush() -> None:
-    for stream in (sys.stdout, sys.stderr):
+    for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
         try:
             stream.flush()
         except (OSError, ValueError, AttributeError):  # the user's code closed or replaced it
@@ -254,7 +284,8 @@ def _exit_status(leaving: SystemExit) -> int:
         return 0
     if isinstance(leaving.code, int):
         return leaving.code & 0xFF
-    print(leaving.code, file=sys.stderr)
+    with contextlib.suppress(Exception):
+        print(leaving.code, file=sys.stderr)
     return 1
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import builtins
 import signal
 import sys
 from collections.abc import Mapping
+from types import ModuleType
 from typing import Any, NoReturn
 
 from sremote.errors import (
     FormatError,
+    HostError,
     JobError,
     NotInstalled,
     RemoteContext,
@@ -27,8 +28,8 @@ from sremote.interpreter.values import decode
 from sremote.interpreter.wire import Buffer, Message, parse
 from sremote.pickle_grammar import check_pickle
 
-# Raised here, these would mean something else to the loop or generator around the call.
-_NOT_RAISED_HERE = (StopIteration, StopAsyncIteration)
+# Raised here, these would mean something else: to the loop or generator around the call, or about this client.
+_NOT_RAISED_HERE = (StopIteration, StopAsyncIteration, SremoteError)
 
 
 class Job:
@@ -58,7 +59,7 @@ class Job:
 
     @property
     def outcome(self) -> str:
-        """returned, raised, exited, killed, walltime, refused, unencodable or lost."""
+        """returned, raised, exited, killed, walltime, refused, unencodable, unwritten or lost."""
         outcome: str = self.response.header["outcome"]
         return outcome
 
@@ -79,13 +80,14 @@ class Job:
     @property
     def usage(self) -> dict[str, float]:
         """``cpu_seconds`` and ``max_memory`` in bytes; empty where the host does not tell."""
-        return dict(self._header("usage", dict))
+        return {name: number for name, number in self._header("usage", dict).items() if isinstance(number, int | float)}
 
     @property
     def seconds(self) -> float:
         """How long the job ran, on its host's clock."""
         times = self._header("times", dict)
-        return float(times.get("finished", 0.0)) - float(times.get("started", 0.0))
+        started, finished = times.get("started"), times.get("finished")
+        return finished - started if isinstance(started, float) and isinstance(finished, float) else 0.0
 
     def exit_status(self) -> int:
         """Return the exit status of a command; minus the signal's number where a signal ended it.
@@ -93,9 +95,9 @@ class Job:
         Raises what ``result`` raises where the command was not run or was stopped.
         """
         if self.outcome == "exited":
-            return int(self._header("status", int))
+            return self._number("status")
         if self.outcome == "killed" and not self.response.header.get("out_of_memory"):
-            return -int(self._header("signal", int))
+            return -self._number("signal")
         return self._fail()
 
     def result(self) -> Any:
@@ -120,13 +122,19 @@ class Job:
             raise FormatError(f"{self.host}: job {self.id}: the response's {name!r} is {value!r}")
         return value
 
+    def _number(self, name: str) -> int:
+        number = self.response.header.get(name)
+        if not isinstance(number, int):
+            raise FormatError(f"{self.host}: job {self.id}: the response's {name!r} is {number!r}")
+        return number
+
     def _fail(self) -> NoReturn:
         header = self.response.header
         where = f"{self.host.rstrip(':')}: job {self.id}"
         if self.outcome == "raised":
             raise self._exception()
         if self.outcome == "exited":
-            status = int(self._header("status", int))
+            status = self._number("status")
             raise RemoteExit(
                 f"{where}: the process exited with status {status} instead of returning",
                 status=status,
@@ -147,6 +155,11 @@ class Job:
                 f"{where}: the returned {header.get('text')}",
                 "Return plain data, sremote.allow(...) the type, or set trust=True for the host.",
             )
+        if self.outcome == "unwritten":
+            raise HostError(
+                f"{where}: the function ran, but its response cannot be written: {header.get('text')}",
+                "Make room on the host, or return less.",
+            )
         if self.outcome == "lost":
             raise JobError(
                 f"{where}: its process is gone and left no response",
@@ -156,7 +169,7 @@ class Job:
         raise FormatError(f"{where}: the response tells an unknown outcome {self.outcome!r}")
 
     def _fail_killed(self, where: str) -> NoReturn:
-        number = int(self._header("signal", int))
+        number = self._number("signal")
         if self.response.header.get("out_of_memory"):
             raise RemoteOutOfMemory(
                 f"{where}: killed by the host's kernel for want of memory",
@@ -181,6 +194,8 @@ class Job:
             return ValueRefused(message)
         if reason == "request":
             return FormatError(message)
+        if reason == "host":
+            return HostError(message)
         return UsageError(message)
 
     def _context(self, trace: str = "") -> RemoteContext:
@@ -196,8 +211,9 @@ class Job:
         if error is None:
             shown = name.replace(":", ".").removeprefix("builtins.")
             error = RemoteError(f"{shown}: {text}", type_name=name.replace(":", "."), remote=context)
-        error.remote = context  # type: ignore[attr-defined]
-        error.__cause__ = _RemoteTraceback(context)
+        # Past the class's own __setattr__, which may forbid it.
+        vars(error)["remote"] = context
+        BaseException.__setattr__(error, "__cause__", _RemoteTraceback(context))
         return error
 
     def _rebuild(self, kind: type[Exception]) -> BaseException | None:
@@ -207,7 +223,9 @@ class Job:
                 error: Exception = kind(*arguments)
             else:
                 error = kind.__new__(kind, *arguments)
-                error.args = tuple(arguments)
+                BaseException.__setattr__(error, "args", tuple(arguments))
+            if isinstance(error, ImportError):
+                error.name, error.path = attributes.pop("name", None), attributes.pop("path", None)
             vars(error).update(attributes)
         except Exception:
             return None
@@ -224,9 +242,11 @@ class _RemoteTraceback(Exception):
 def _known_exception(name: str) -> type[Exception] | None:
     """Return an exception class that is already here, by name; nothing is imported for it."""
     module, _, qualname = name.partition(":")
-    found: Any = builtins if module == "builtins" else sys.modules.get(module)
+    found: Any = sys.modules.get(module)
     for part in qualname.split("."):
-        found = getattr(found, part, None) if isinstance(found, type) or found is sys.modules.get(module) else None
+        if not isinstance(found, type | ModuleType):
+            return None
+        found = vars(found).get(part)  # as getattr may import
     if isinstance(found, type) and issubclass(found, Exception) and not issubclass(found, _NOT_RAISED_HERE):
         return found
     return None
