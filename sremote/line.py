@@ -55,6 +55,8 @@ class Call:
         self.missing = -1
         """Bytes of the response that are still to come; -1 before it has begun."""
         self.error: SremoteError | None = None
+        self.output_error: Exception | None = None
+        """What ``output`` raised; the job is stopped then."""
         self.printed = {"stdout": 0, "stderr": 0}
         """Bytes of output that the sink has had, also over earlier lines."""
         self._seen = {"stdout": 0, "stderr": 0}
@@ -70,9 +72,13 @@ class Call:
         """Hand on output; what an earlier line had brought already is left out."""
         known = min(max(0, self.printed[stream] - self._seen[stream]), len(data))
         self._seen[stream] += len(data)
-        if self.output is not None and known < len(data):
+        if self.output is not None and self.output_error is None and known < len(data):
             self.printed[stream] += len(data) - known
-            self.output(stream, bytes(data[known:]))  # type: ignore[arg-type]
+            try:
+                self.output(stream, bytes(data[known:]))  # type: ignore[arg-type]
+            except Exception as error:
+                self.output_error = error
+                self.ended.set()
 
     def take(self, payload: memoryview) -> bool:
         """Take a part of the response; say whether it is whole now."""
@@ -145,15 +151,17 @@ class Line:
     def response(self, call: Call, timeout: float | None) -> memoryview:
         """Wait for a call's response; the job there is then done with.
 
-        Raises ConnectionLost when the line drops, LineTimeout after ``timeout`` seconds.
+        Raises ConnectionLost when the line drops, LineTimeout after ``timeout`` seconds,
+        and what ``output`` raised.
         """
         try:
             ended = call.ended.wait(timeout)
         except KeyboardInterrupt:
-            self._tell(frames.CANCEL, call)
-            call.ended.wait(CANCEL_TIMEOUT)
-            self._forget(call)
+            self._cancel(call)
             raise
+        if call.output_error is not None:
+            self._cancel(call)
+            raise call.output_error
         if not ended:
             raise LineTimeout(f"{self._host.name}: no answer to job {call.job_id} after {timeout:.0f} s")
         if call.error is not None:
@@ -190,6 +198,14 @@ class Line:
                 raise self._failure
             self._calls[call.number] = call
 
+    def _cancel(self, call: Call) -> None:
+        """Stop a call, whose response nobody wants any more."""
+        call.ended.clear()
+        if call.missing != 0 and call.error is None:
+            self._tell(frames.CANCEL, call)
+            call.ended.wait(CANCEL_TIMEOUT)
+        self._forget(call)
+
     def _forget(self, call: Call) -> None:
         with self._lock:
             self._calls.pop(call.number, None)
@@ -218,6 +234,8 @@ class Line:
             error = self._ended()
         except SremoteError as caught:
             error = caught
+        except Exception as caught:
+            error = FormatError(f"{self._host.name}: the stream is damaged: {type(caught).__name__}: {caught}")
         self._fail(error)
         self._process.kill()
 
