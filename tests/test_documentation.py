@@ -65,7 +65,7 @@ def options_of(*subcommand: str) -> tuple[set[str], set[str]]:
     return set(re.findall(r"(?<![\w-])--?[a-z][\w-]*", table)), set(re.findall(r"^  (\w+)", listed, re.MULTILINE))
 
 
-def run_python(script: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run_python(script: Path, *arguments: str, status: int = 0) -> subprocess.CompletedProcess[str]:
     """Run a program as a user does, with warnings as errors; its ``local:`` host has this Python, with numpy."""
     done = subprocess.run(
         [sys.executable, "-W", "error", script, *arguments],
@@ -75,7 +75,7 @@ def run_python(script: Path, *arguments: str) -> subprocess.CompletedProcess[str
         cwd=script.parent,
         env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == status, done.stdout + done.stderr
     return done
 
 
@@ -90,6 +90,11 @@ def test_the_python_blocks_of_a_page_run_as_one_program(page: Path, tmp_path: Pa
 @pytest.mark.parametrize("example", EXAMPLES, ids=name_of)
 def test_an_example_runs_on_this_machine_unless_told_otherwise(example: Path) -> None:
     assert run_python(example).stdout
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=name_of)
+def test_an_example_goes_to_the_host_that_it_is_given(example: Path) -> None:
+    assert "command:false" in run_python(example, "command:false", status=1).stderr
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if commands(page)], ids=name_of)
@@ -208,9 +213,31 @@ def test_the_format_page_names_every_constructor() -> None:
     assert named == set(CONSTRUCTORS)
 
 
+def test_the_format_page_names_every_outcome_reason_and_frame() -> None:
+    page = (PROJECT / "docs" / "formats.md").read_text()
+    files = [file for file in (PROJECT / "interpreter").glob("*.py") if file.name != "installation.py"]
+    code = "".join(file.read_text() for file in files)
+    outcomes = set(re.findall(r'"outcome": "(\w+)"|outcome="(\w+)"|respond\([^()]*\{[^{}]*\}, "(\w+)"', code))
+    reasons = set(re.findall(r'Refusal\(\s*"(\w+)"|reason="(\w+)"', code))
+    frames = dict(re.findall(r"^([A-Z]+) = (\d+)$", (PROJECT / "interpreter" / "frames.py").read_text(), re.MULTILINE))
+    words = {word for found in outcomes | reasons for word in found if word}
+
+    assert {"returned", "lost", "walltime", "module", "host"} <= words
+    assert {word for word in words if f"\n| `{word}` |" not in page} == set()
+    assert {f"{number} {name}" for name, number in frames.items() if f"{number} {name}" not in page} == set()
+
+
 def test_the_error_page_names_every_error() -> None:
     from sremote import errors
 
     real = {name for name in errors.__all__ if name not in ("SremoteError", "RemoteContext")}
 
     assert set(re.findall(r"^\| \*{0,2}`(\w+)`", (PROJECT / "docs" / "errors.md").read_text(), re.MULTILINE)) == real
+
+
+def test_the_pages_name_every_method_of_the_client() -> None:
+    from sremote.client import Client
+
+    text = "".join(page.read_text() for page in PAGES)
+
+    assert [name for name in vars(Client) if not name.startswith("_") and not re.search(rf"\b{name}\b", text)] == []
