@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from sremote import trees
 from sremote.allowed import allowed_types
-from sremote.connectors.base import Capability
+from sremote.connectors.base import Capability, OutputSink
 from sremote.echo import Echo
 from sremote.errors import UsageError
 from sremote.exchange import FileExchange
@@ -167,11 +167,12 @@ class Client:
         path: Sequence[str] = (),
         cwd: str | None = None,
         login_env: bool | None = None,
-        echo: bool = False,
+        echo: bool | OutputSink = False,
     ) -> CommandResult:
         """Run a command on the host; ``argv`` reaches it exactly as it is, no shell comes between.
 
-        Other arguments as ``call``.  Raises WalltimeExceeded at the time limit, and
+        Other arguments as ``call``; ``echo`` may be an ``OutputSink``, which then gets
+        the output's bytes as they come.  Raises WalltimeExceeded at the time limit, and
         UsageError where the command or the working directory is not there.
         """
         if isinstance(argv, str | bytes) or not argv:
@@ -311,7 +312,7 @@ class Client:
         kwargs: Mapping[str, Any],
         timeout: float | None,
         surroundings: Header,
-        echo: bool,
+        echo: bool | OutputSink,
     ) -> Job:
         if timeout is not None and timeout <= 0:
             raise UsageError(f"a timeout of {timeout} s leaves no time to run")
@@ -328,7 +329,8 @@ class Client:
             allow=sorted(allowed_types),
         )
         self._add_arguments(request, args, dict(kwargs))
-        response = self._exchange.run(job_id, request, timeout, Echo() if echo else None)
+        output = echo if callable(echo) else Echo() if echo else None
+        response = self._exchange.run(job_id, request, timeout, output)
         job = Job.read(self.host.name, job_id, response, allowed_types, trust=self.trust)
         self._local.job = job
         return job

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -52,7 +52,7 @@ def run(
 ) -> None:
     """Run COMMAND on HOST, word for word: no shell reads it.
 
-    The exit status is 0 or 1; --json tells the
+    Its output is shown as it comes. The exit status is 0 or 1; --json tells the
     command's own. Options stand before HOST, or before the --.
 
     \b
@@ -68,12 +68,17 @@ def run(
             env=pairs(env, "--env"),
             cwd=cwd,
             stdin=sys.stdin.buffer.read() if with_stdin else b"",
+            echo=_pass_on if not state.json else False,
         )
     if state.json:
         print_json({"status": result.status, "stdout": as_text(result.stdout), "stderr": as_text(result.stderr)})
         ctx.exit(1 if result.status else 0)
-    click.echo(result.stdout, nl=False)
-    click.echo(result.stderr, nl=False, err=True)
     if result.status:
         click.echo(f"sremote: {argv[0]} ended with exit status {result.status} (on {settings.name})", err=True)
         ctx.exit(1)
+
+
+def _pass_on(stream: Literal["stdout", "stderr"], data: bytes) -> None:
+    target = (sys.stdout if stream == "stdout" else sys.stderr).buffer
+    target.write(data)
+    target.flush()
