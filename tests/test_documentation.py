@@ -1,5 +1,6 @@
 """The documentation holds: its programs run, its commands exist, its links lead somewhere, its formats are the real."""
 
+import base64
 import functools
 import io
 import json
@@ -10,6 +11,7 @@ import shlex
 import struct
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ import pytest
 from tests.kit.program import PROGRAM
 
 PROJECT = Path(__file__).parents[1]
+INTERPRETER = PROJECT / "interpreter"
 PAGES = sorted([PROJECT / "README.md", *(PROJECT / "docs").glob("*.md")])
 EXAMPLES = sorted((PROJECT / "examples").glob("*.py"))
 
@@ -177,7 +180,7 @@ def write_request(target: dict[str, str], arguments: list[object]) -> bytes:
 def run_by_hand(folder: Path, request: bytes) -> Reader:
     (folder / "request").write_bytes(request)
     subprocess.run(
-        ["sh", PROJECT / "interpreter" / "interpreter.sh", folder / "request", folder / "response"],
+        ["sh", INTERPRETER / "interpreter.sh", folder / "request", folder / "response"],
         check=True,
         timeout=60,
         env={**os.environ, "SREMOTE_PYTHON": sys.executable},
@@ -205,6 +208,35 @@ def test_an_array_stands_beside_the_value_as_the_format_page_says(tmp_path: Path
     assert array.endswith(struct.pack("<3q", 0, 1, 2))
 
 
+def test_a_stream_can_be_spoken_from_the_format_page_alone(tmp_path: Path) -> None:
+    head = struct.Struct(">BII")
+    request = write_request({"kind": "name", "module": "math", "function": "sqrt"}, [16])
+    call = bytes([len(b"by-hand")]) + b"by-hand" + struct.pack(">Q", len(request)) + request
+    frames = base64.b64encode(head.pack(1, 1, len(call)) + call).decode()
+    bundle = io.BytesIO()
+    with zipfile.ZipFile(bundle, "w") as archive:
+        for file in INTERPRETER.glob("*.*"):
+            archive.write(file, file.name)
+
+    def frame() -> tuple[int, int, bytes]:
+        kind, number, length = head.unpack(server.stdout.read(head.size))
+        return kind, number, server.stdout.read(length)
+
+    bootstrap = (INTERPRETER / "bootstrap.py").read_text()
+    command = ["sh", INTERPRETER / "interpreter.sh", "--serve", bootstrap, tmp_path, "digest", "", "", frames]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
+        kind, number, hello = frame()
+        assert (kind, number, json.loads(hello)["missing"]) == (6, 0, True)
+        server.stdin.write(head.pack(5, 0, len(bundle.getvalue())) + bundle.getvalue())
+        server.stdin.flush()
+        kind, number, response = frame()
+        server.stdin.write(head.pack(3, 1, 0))
+
+    assert (kind, number) == (9, 1)
+    assert Reader(response[8:]).value() == 4.0
+    assert not list((tmp_path / "jobs").iterdir())
+
+
 def test_the_format_page_names_every_constructor() -> None:
     from sremote.interpreter.constructors import CONSTRUCTORS
 
@@ -215,11 +247,11 @@ def test_the_format_page_names_every_constructor() -> None:
 
 def test_the_format_page_names_every_outcome_reason_and_frame() -> None:
     page = (PROJECT / "docs" / "formats.md").read_text()
-    files = [file for file in (PROJECT / "interpreter").glob("*.py") if file.name != "installation.py"]
+    files = [file for file in INTERPRETER.glob("*.py") if file.name != "installation.py"]
     code = "".join(file.read_text() for file in files)
     outcomes = set(re.findall(r'"outcome": "(\w+)"|outcome="(\w+)"|respond\([^()]*\{[^{}]*\}, "(\w+)"', code))
     reasons = set(re.findall(r'Refusal\(\s*"(\w+)"|reason="(\w+)"', code))
-    frames = dict(re.findall(r"^([A-Z]+) = (\d+)$", (PROJECT / "interpreter" / "frames.py").read_text(), re.MULTILINE))
+    frames = dict(re.findall(r"^([A-Z]+) = (\d+)$", (INTERPRETER / "frames.py").read_text(), re.MULTILINE))
     words = {word for found in outcomes | reasons for word in found if word}
 
     assert {"returned", "lost", "walltime", "module", "host"} <= words
