@@ -3,7 +3,6 @@
 import os
 import platform
 import shutil
-import socket
 import sys
 from typing import Any, Dict, Optional
 
@@ -21,7 +20,7 @@ def facts(root: str) -> Dict[str, Any]:
     """Return what this host is; ``root`` is the folder whose file system is meant."""
     space = os.statvfs(root)
     return {
-        "hostname": socket.gethostname(),
+        "hostname": os.uname().nodename,
         "user": _user(),
         "home": os.path.expanduser("~"),
         "python": sys.executable,

@@ -1,8 +1,7 @@
 """The job directory: how a request is claimed once, and its response finished once.
 
     request     the request file
-    claim/      made by the one runner that may run it; holds who that is (``owner``)
-                and which process runs the user's code (``process``)
+    claim/      made by the one process that runs it; ``claim/owner`` says which that is
     stdout      what it has printed so far
     stderr
     response    the response file, renamed into place when it is whole and on disk
@@ -15,9 +14,9 @@ import contextlib
 import json
 import os
 import shutil
-import socket
 from typing import Any, BinaryIO, Dict, List, Optional
 
+from .processes import HOST, is_alive, this_process
 from .wire import Buffer, Message
 
 
@@ -49,7 +48,7 @@ class Job:
 
     def receive(self) -> BinaryIO:
         """Open the request for writing, in an ``incoming`` folder of this process's own."""
-        self.incoming = "{}.{}-{}.new".format(self.directory, socket.gethostname(), os.getpid())
+        self.incoming = "{}.{}-{}.new".format(self.directory, HOST, os.getpid())
         os.makedirs(self.incoming, mode=0o700, exist_ok=True)
         return open(os.open(os.path.join(self.incoming, "request"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb")
 
@@ -62,45 +61,47 @@ class Job:
         return [os.open(self.path(name), os.O_RDONLY | os.O_CREAT, 0o600) for name in ("stdout", "stderr")]
 
     def claim(self) -> bool:
-        """Become the one runner of this job; False where another has been that already."""
+        """Become the one process that runs this job; False where another has become that.
+
+        The claim comes into its place with its owner's name in it, so there is none without.
+        """
+        aside = "{}.{}-{}".format(self.path("claim"), HOST, os.getpid())
+        process = this_process()
+        os.mkdir(aside, 0o700)
         try:
-            os.mkdir(self.path("claim"))
-        except FileExistsError:
-            return False
-        self.sign("owner")
-        return True
+            write_whole(os.path.join(aside, "owner"), [json.dumps(process).encode()], flush=False)
+            os.rename(aside, self.path("claim"))
+        except OSError:  # it stands; or the answer was lost on its way from a file server, so look
+            if self.owner() is None:
+                raise
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+        return self.owner() == process
 
-    def sign(self, role: str) -> None:
-        """Note this process as the job's ``owner`` (who claimed it) or ``process`` (who runs the user's code)."""
-        write_whole(self.path("claim/" + role), [json.dumps(dict(this_process(), role=role)).encode()], flush=False)
+    def claimed(self) -> bool:
+        """Say whether a process has claimed the job."""
+        return os.path.isdir(self.path("claim"))
 
-    def runners(self) -> List[Dict[str, Any]]:
-        """Return the processes that signed the job, each with its host, boot, pid and start."""
-        found = []
-        for role in ("owner", "process"):
-            try:
-                with open(self.path("claim/" + role), "rb") as file:
-                    found.append(json.loads(file.read().decode()))
-            except (OSError, ValueError):
-                continue
-        return [runner for runner in found if isinstance(runner, dict)]
+    def owner(self) -> Optional[Dict[str, Any]]:
+        """Return the process that claimed the job, as ``this_process`` has it; None where there is none."""
+        try:
+            with open(self.path("claim/owner"), "rb") as file:
+                owner = json.loads(file.read().decode())
+        except (OSError, ValueError):
+            return None
+        return owner if isinstance(owner, dict) else None
 
     def runs(self) -> Optional[bool]:
-        """Say whether a process of this job lives; None where that cannot be told from here."""
-        alive = [is_alive(runner) for runner in self.runners()]
-        if True in alive:
-            return True
-        return None if None in alive or not alive else False
+        """Say whether the process that claimed the job lives; None where that cannot be told from here."""
+        owner = self.owner()
+        return None if owner is None else is_alive(owner)
 
     def signal(self, number: int) -> None:
-        """Send a signal to the job's living processes on this host, and to their children."""
-        for runner in self.runners():
-            if is_alive(runner):
-                with contextlib.suppress(OSError):
-                    if os.getpgid(runner["pid"]) == runner["pid"] and runner["role"] == "process":
-                        os.killpg(runner["pid"], number)
-                    else:
-                        os.kill(runner["pid"], number)
+        """Send a signal to the job's process and its children, where they live on this host."""
+        owner = self.owner()
+        if owner is not None and is_alive(owner):
+            with contextlib.suppress(OSError):
+                os.killpg(owner["pid"], number)
 
     def finished(self) -> bool:
         """Say whether the response is there."""
@@ -112,7 +113,7 @@ class Job:
 
     def drop(self) -> None:
         """Remove the job with all that belongs to it."""
-        gone = "{}.{}-{}.partial".format(self.directory, socket.gethostname(), os.getpid())
+        gone = "{}.{}-{}.partial".format(self.directory, HOST, os.getpid())
         with contextlib.suppress(OSError):
             os.rename(self.directory, gone)  # at once, as a request without its claim would be run again
         shutil.rmtree(gone, ignore_errors=True)
@@ -125,7 +126,7 @@ def write_whole(path: str, chunks: List[Buffer], replace: bool = True, flush: bo
     Without ``flush`` the kernel writes it to disk in its own time.  Without
     ``replace`` a file that is there already stays; returns whether the new one counts.
     """
-    beside = "{}.{}.{}".format(path, socket.gethostname(), os.getpid())
+    beside = "{}.{}.{}".format(path, HOST, os.getpid())
     try:
         with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
             os.fchmod(file.fileno(), 0o600)  # whatever umask the user's code has set
@@ -149,45 +150,3 @@ def write_whole(path: str, chunks: List[Buffer], replace: bool = True, flush: bo
     finally:
         with contextlib.suppress(OSError):
             os.unlink(beside)
-
-
-def this_process() -> Dict[str, Any]:
-    """Return what tells this process from any other: host, boot, pid and start time."""
-    return {"host": socket.gethostname(), "boot": _boot(), "pid": os.getpid(), "started": _started(os.getpid())}
-
-
-def is_alive(owner: Dict[str, Any]) -> Optional[bool]:
-    """Say whether a process described by ``this_process`` lives; None where that cannot be told from here."""
-    if owner.get("host") != socket.gethostname():
-        return None
-    if owner.get("boot") != _boot():
-        return False
-    pid = owner.get("pid")
-    if not isinstance(pid, int) or pid <= 0:
-        return None
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        pass
-    return bool(_started(pid) == owner.get("started"))
-
-
-def _boot() -> str:
-    try:
-        with open("/proc/sys/kernel/random/boot_id") as file:
-            return file.read().strip()
-    except OSError:
-        return ""
-
-
-def _started(pid: int) -> str:
-    """Return the process's start in clock ticks since boot (proc(5), field 22 of stat); "" where unknown."""
-    try:
-        with open("/proc/{}/stat".format(pid), "rb") as file:
-            fields = file.read().rpartition(b")")[2].split()
-    except OSError:
-        return ""
-    # A zombie has ended: it only waits to be reaped.
-    return "" if fields[0] == b"Z" else fields[19].decode()

@@ -67,7 +67,7 @@ def _names(folder: str) -> List[str]:
 def _job_state(job: Job) -> str:
     if job.finished():
         return "finished"
-    if not os.path.isdir(job.path("claim")):
+    if not job.claimed():
         return "unclaimed"
     return {True: "running", False: "dead", None: "unknown"}[job.runs()]
 

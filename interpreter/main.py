@@ -19,8 +19,9 @@ USAGE = """usage: interpreter.sh REQUEST RESPONSE     run one request file, writ
        interpreter.sh --drop DIRECTORY...     remove job directories
 """
 EXIT_USAGE = 64
-PATIENCE = 20
-"""Looks at a job whose runner cannot be judged from here before that is said."""
+PATIENCE = 12
+"""Looks at a job whose process is gone, or cannot be judged from here, before that counts:
+its parent may be about to say how it ended, and a file server may be late."""
 EXIT_UNKNOWN = 75
 """EX_TEMPFAIL of sysexits.h: another runner has the job, and nobody can tell from here how it fares."""
 
@@ -78,7 +79,7 @@ def run_job(job: Job) -> int:
         return EXIT_UNKNOWN
     if job.finished():
         return 0
-    if not job.claim():
+    if job.claimed():
         return _await_other(job)
     began = time.time()
     try:
@@ -86,7 +87,8 @@ def run_job(job: Job) -> int:
     except FormatError as error:
         respond(job, {}, "refused", started=began, reason="request", text=str(error))
         return 0
-    _oversee(start(job, request), request.header.get("walltime"))
+    if not _oversee(start(job, request), request.header.get("walltime")):
+        return _await_other(job)
     return 0 if job.finished() else EXIT_UNKNOWN
 
 
@@ -107,8 +109,11 @@ def cancel(job: Job) -> int:
     return 0
 
 
-def _oversee(running: Running, walltime: Optional[float]) -> None:
-    """Wait for a job's process, stop it at its wall-time limit, and write the response that it could not."""
+def _oversee(running: Running, walltime: Optional[float]) -> bool:
+    """Wait for a job's process, stop it at its wall-time limit, and write the response that it could not.
+
+    Returns False where it was another process that came to run the job.
+    """
     stopping: List[int] = []
 
     def stop(number: int, _: Any) -> None:
@@ -126,7 +131,7 @@ def _oversee(running: Running, walltime: Optional[float]) -> None:
         kill(running, signal.SIGKILL)
         if status is None:
             status = os.waitpid(running.pid, 0)[1]
-    conclude(running, status, exceeded)
+    return conclude(running, status, exceeded)
 
 
 def _wait(pid: int, deadline: Optional[float], stopping: List[int]) -> Optional[int]:
@@ -158,15 +163,13 @@ def _await_other(job: Job) -> int:
             sys.stderr.write("sremote: {} has been removed\n".format(job.directory))
             return EXIT_UNKNOWN
         runs = job.runs()
-        if runs is False and not job.finished():
-            respond(job, {}, "lost", started=0.0)
-        if runs is None:
+        if not runs and not job.finished():
             unseen += 1
-            if unseen > PATIENCE:
-                sys.stderr.write(
-                    "sremote: {} was claimed by {}\n".format(job.directory, job.runners() or "nobody known")
-                )
+            if unseen > PATIENCE and runs is None:
+                sys.stderr.write("sremote: {} was claimed by {}\n".format(job.directory, job.owner() or "nobody known"))
                 return EXIT_UNKNOWN
+            if unseen > PATIENCE:
+                respond(job, {}, "lost", started=0.0)
         time.sleep(pause)
         pause = min(pause * 1.5, 1.0)
     return 0

@@ -1,12 +1,12 @@
 """Writes the response of a job; every job gets one, whatever became of it."""
 
 import os
-import socket
 import sys
 import time
 from typing import Any, List, Optional
 
 from .job import Job
+from .processes import HOST
 from .wire import Buffer, Header, Message
 
 try:
@@ -33,7 +33,7 @@ def respond(
             kind="response",
             id=request.get("id", job.id),
             outcome=outcome,
-            host=socket.gethostname(),
+            host=HOST,
             python=list(sys.version_info[:3]),
             implementation=sys.implementation.name,
             times={"started": started, "finished": time.time()},
@@ -58,7 +58,7 @@ def _output(path: str) -> "tuple[List[Buffer], int]":
         with open(path, "rb") as file:
             size = os.fstat(file.fileno()).st_size
             if size <= OUTPUT_LIMIT:
-                return [file.read(OUTPUT_LIMIT)], 0
+                return [file.read(size)], 0
             head = file.read(OUTPUT_LIMIT // 2)
             file.seek(size - OUTPUT_LIMIT // 2)
             left_out = size - OUTPUT_LIMIT

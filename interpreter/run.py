@@ -21,6 +21,7 @@ from .errors import FormatError, SremoteError, ValueRefused
 from .failures import describe
 from .functions import Refusal, fresh_main, import_dill, load_function, undill
 from .job import Job
+from .processes import HOST
 from .requirements import unmet
 from .responses import respond
 from .values import decode, encode
@@ -78,11 +79,17 @@ def kill(running: Running, signal_number: int) -> None:
             continue
 
 
-def conclude(running: Running, wait_status: int, walltime_exceeded: bool = False) -> None:
-    """Write the response for a process that has ended, unless it has written one itself."""
+def conclude(running: Running, wait_status: int, walltime_exceeded: bool = False) -> bool:
+    """Write the response for a process that has ended, unless it has written one itself.
+
+    Returns False where the job is another process's, which had claimed it first.
+    """
     job = running.job
+    owner = job.owner()
+    if owner is not None and (owner.get("host"), owner.get("pid")) != (HOST, running.pid):
+        return False
     if job.finished():
-        return
+        return True
     if walltime_exceeded:
         outcome: Dict[str, Any] = {"outcome": "walltime"}
     elif os.WIFSIGNALED(wait_status):
@@ -95,6 +102,7 @@ def conclude(running: Running, wait_status: int, walltime_exceeded: bool = False
         respond(job, running.request, started=running.started, **outcome)
     except OSError as error:
         sys.stderr.write("sremote: the response of {} cannot be written: {}\n".format(job.directory, error.strerror))
+    return True
 
 
 def _run(running: Running, request: Message, leave: Callable[[], None]) -> NoReturn:
@@ -137,10 +145,9 @@ def _run(running: Running, request: Message, leave: Callable[[], None]) -> NoRet
 
 
 def _take_over(job: Job, request: Message) -> None:
-    """Become the process of a job: sign it, and point the standard streams at its files."""
+    """Become the process of a job: claim it, and point the standard streams at its files."""
     try:
-        job.sign("process")
-        if job.finished():  # given up for lost before it could sign
+        if not job.claim() or job.finished():
             os._exit(0)
         _take_streams(job, request)
     except OSError as error:

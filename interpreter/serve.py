@@ -29,8 +29,9 @@ OUTPUT_PAUSE = 0.02
 """Seconds between looks at what the jobs have printed."""
 ADOPT_PAUSE = 0.05
 """Seconds between looks at a job that another process runs."""
-ADOPT_PATIENCE = 100
-"""Looks at a job whose runner cannot be judged from here before the client is told so."""
+ADOPT_PATIENCE = 40
+"""Looks at a job whose process is gone, or cannot be judged from here, before that counts:
+its parent may be about to say how it ended, and a file server may be late."""
 
 _SIZE = struct.Struct(">Q")
 
@@ -197,10 +198,10 @@ class Server:
         call.job.accept()
         if call.job.finished():
             self._respond(call)
-        elif call.job.claim():
-            self._waiting.append(call)
-        else:
+        elif call.job.claimed():
             self._adopted.append(call)
+        else:
+            self._waiting.append(call)
 
     def _cancel(self, call: _Call) -> None:
         if call.running is not None:
@@ -256,10 +257,13 @@ class Server:
             call = self._running.pop(pid, None)
             if call is None or call.running is None:
                 continue
-            conclude(call.running, status, call.out_of_time)
+            ours = conclude(call.running, status, call.out_of_time)
             call.running = None
-            self._send_output(call)
-            self._respond(call)
+            if ours:
+                self._send_output(call)
+                self._respond(call)
+            else:
+                self._adopted.append(call)
 
     def _watch(self) -> None:
         """Stop the jobs whose time is up, and see how those fare that other processes run."""
@@ -270,15 +274,18 @@ class Server:
                 self._stop(call)
         for call in list(self._adopted):
             runs = call.job.runs()
-            if call.job.finished() or runs is False:
+            if not call.job.finished() and not runs:
+                call.patience -= 1
+                if call.patience > 0:
+                    continue
+                if runs is None:
+                    self._adopted.remove(call)
+                    self._tell(frames.UNKNOWN, call, "claimed by {}".format(call.job.owner() or "nobody known"))
+                    continue
                 respond(call.job, {"id": call.job.id}, "lost", started=0.0)
+            if call.job.finished():
                 self._adopted.remove(call)
                 self._respond(call)
-            elif runs is None:
-                call.patience -= 1
-                if call.patience == 0:
-                    self._adopted.remove(call)
-                    self._tell(frames.UNKNOWN, call, "claimed by {}".format(call.job.runners() or "nobody known"))
 
     def _stop(self, call: _Call) -> None:
         assert call.running is not None
