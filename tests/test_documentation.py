@@ -1,4 +1,4 @@
-"""The documentation holds: its programs run, its commands exist, its links lead somewhere, its formats are the real."""
+"""The documentation holds: its programs run, its commands have those options, its formats are the real ones."""
 
 import base64
 import functools
@@ -115,16 +115,12 @@ def test_the_commands_of_a_page_exist_with_their_options(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_the_links_of_a_page_lead_somewhere(page: Path) -> None:
+def test_the_headings_that_links_name_are_there(page: Path) -> None:
     for found in LINK.finditer(without_code(page)):
         place, _, anchor = found["target"].partition("#")
-        if re.match(r"[a-z]+:", place):
-            continue
-        target = page.parent / place if place else page
-
-        assert target.exists(), f"{name_of(page)} links to {found['target']}"
-        if anchor:
-            titles = re.findall(r"^#+ (.*)$", without_code(target), re.MULTILINE)
+        if anchor and ":" not in place:
+            text = without_code(page.parent / place if place else page)
+            titles = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
             assert anchor in {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}
 
 
