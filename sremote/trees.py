@@ -118,7 +118,7 @@ def _pull_folder(host: Host, archive: str, local: Path) -> None:
 def _unpack(file: IO[bytes], local: Path) -> None:
     """Unpack an archive that nobody vouches for: nothing of it is written outside ``local``."""
     local.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(fileobj=file) as tar:
+    with tarfile.open(fileobj=file, errorlevel=2) as tar:  # any failure counts
         # Links may point anywhere, as they did there; they come last, so that no file is written through them.
         for are_links in (False, True):
             members = [member for member in tar.getmembers() if member.issym() == are_links]
