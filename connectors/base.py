@@ -134,18 +134,21 @@ class Connector(abc.ABC):
         """Run a command on the host and wait for its end.
 
         ``argv`` reaches the program exactly as it is, whatever characters it holds
-        and whatever the login shell is.  ``stdin`` is bytes or a binary file, sent
-        and then closed.  With ``output`` the command's output goes there as it
-        arrives, and ``Completed`` holds none.  After ``timeout`` seconds the
-        command is given up: LineTimeout, and it may be running on.
+        and whatever the login shell is.  It starts in the home directory.  A program
+        that is not there ends with status 127, one that cannot be run with 126, and
+        stderr says which.  ``stdin`` is bytes or a binary file, sent and then closed.
+        With ``output`` the command's output goes there as it arrives, and
+        ``Completed`` holds none.  After ``timeout`` seconds the command is given up:
+        LineTimeout, and it may be running on.
         """
 
     @abc.abstractmethod
     def put(self, source: bytes | BinaryIO, path: str, *, mode: int = 0o600) -> None:
         """Write a file on the host: beside its place first, then renamed into it.
 
-        ``path`` is absolute, or relative to the home directory; missing parent
-        folders are made, with mode 0700.  ``mode`` is the file's permission bits.
+        ``path`` is absolute, or relative to the home directory, with or without
+        ``~/``; missing parent folders are made, with mode 0700.  ``mode`` is the
+        file's permission bits.
         """
 
     @abc.abstractmethod

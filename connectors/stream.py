@@ -172,8 +172,10 @@ class StreamConnector(Connector):
                     raise worker.error
             return process.wait(deadline.left())
         except LineTimeout:
+            if timeout is None:
+                raise
             raise LineTimeout(
-                f"{self.name}: {argv[0]} had not ended after {timeout} seconds; it may be running on there",
+                f"{self.name}: {argv[0]} had not ended after {timeout:g} seconds; it may be running on there",
                 "Give it a longer timeout.",
             ) from None
         finally:

@@ -21,6 +21,7 @@ import io
 import os
 import secrets
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -127,6 +128,10 @@ class ConnectorConformance:
         word = "long 'word' " * 2000
         assert _echo(connector, [word]) == [word]
 
+    def test_a_command_starts_in_the_home_directory(self, connector: Connector) -> None:
+        here, home = _sh(connector, 'pwd -P; cd "$HOME"; pwd -P').stdout.splitlines()
+        assert here == home
+
     @pytest.mark.parametrize("size", [1, 4096, 4097, len(BIG)])
     def test_standard_input_is_binary(self, connector: Connector, size: int) -> None:
         assert connector.execute(["cat"], stdin=BIG[:size]).stdout == BIG[:size]
@@ -194,6 +199,17 @@ class ConnectorConformance:
 
         connector.execute(["sh", "-c", "echo one; echo two >&2"], output=sink)
         assert seen == {"stdout": b"one\n", "stderr": b"two\n"}
+
+    def test_output_that_goes_to_a_sink_is_not_kept(self, connector: Connector) -> None:
+        sizes: list[int] = []
+        tracemalloc.start()
+        try:
+            connector.execute(["head", "-c", "50000000", "/dev/zero"], output=lambda _, data: sizes.append(len(data)))
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert sum(sizes) == 50_000_000
+        assert peak < 20_000_000
 
     def test_an_error_in_an_output_sink_comes_back(self, connector: Connector) -> None:
         def sink(_stream: Literal["stdout", "stderr"], _data: bytes) -> None:
@@ -271,6 +287,19 @@ class ConnectorConformance:
     def test_putting_leaves_nothing_else_behind(self, connector: Connector, folder: str) -> None:
         connector.put(BIG, f"{folder}/file")
         assert _list(connector, folder) == ["file"]
+
+    def test_a_source_that_fails_leaves_the_old_file(self, connector: Connector, folder: str) -> None:
+        class Broken(io.BytesIO):
+            def read(self, _size: int | None = -1) -> bytes:
+                raise ZeroDivisionError
+
+            read1 = read
+
+        connector.put(b"old", f"{folder}/file")
+        with pytest.raises(ZeroDivisionError):
+            connector.put(Broken(BIG), f"{folder}/file")
+        assert connector.read(f"{folder}/file") == b"old"
+        _eventually(lambda: _list(connector, folder) == ["file"])
 
     def test_a_file_cannot_be_put_where_a_folder_is(self, connector: Connector, folder: str) -> None:
         connector.put(b"inside", f"{folder}/place/file")
