@@ -101,7 +101,7 @@ def git_source(text: str) -> Source:
     """Read ``URL[@REF][#subdirectory=DIR]``; a URL may be ``git@host:path`` or a folder of this machine."""
     address, _, fragment = text.strip().removeprefix("git+").partition("#")
     folder, _, ref = address.partition("@")
-    if Path(folder).expanduser().is_dir() and not address.startswith("file:"):
+    if folder and Path(folder).expanduser().is_dir():
         address = Path(folder).expanduser().resolve().as_uri() + (f"@{ref}" if ref else "")
     elif match := _SCP_LIKE.fullmatch(address):
         address = f"ssh://{match[1] or ''}{match[2]}/{match[3]}"
@@ -174,7 +174,7 @@ def _add(wanted: Wanted, text: str, folder: Path, where: str) -> None:
     """Add one requirement; paths are taken from ``folder``."""
     place = text.removeprefix("file://") if text.startswith("file:///") else text
     path = (folder / Path(place).expanduser()).resolve()
-    if re.match(r"[./~]", place) or place.endswith((".whl", ".tar.gz", ".zip")):
+    if re.match(r"[./~]", place) or (place.endswith((".whl", ".tar.gz", ".zip")) and "://" not in place):
         if not path.exists():
             raise UsageError(f"{where}: there is no {text} on this machine")
         wanted.sources.append(Source(str(path), path=path))
