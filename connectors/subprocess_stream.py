@@ -105,5 +105,5 @@ def _read(stream: IO[bytes], size: int) -> bytes:
     """Read what is there; a stream that ``kill`` closed has ended."""
     try:
         return stream.read(size)
-    except ValueError:
+    except (OSError, ValueError):
         return b""
