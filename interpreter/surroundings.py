@@ -26,7 +26,7 @@ def enter(surroundings: Mapping[str, Any]) -> None:
     os.environ.update(surroundings.get("env") or {})
     for name, value in (surroundings.get("env_default") or {}).items():
         os.environ.setdefault(name, value)
-    folders = [folder for folder in os.environ.get("PATH", "").split(os.pathsep) if folder]
+    folders = [folder for folder in os.environ.get("PATH", os.defpath).split(os.pathsep) if folder]
     os.environ["PATH"] = os.pathsep.join(folders + list(surroundings.get("path") or []))
     directory = os.path.expanduser(surroundings.get("cwd") or "~")
     try:
