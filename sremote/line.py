@@ -1,36 +1,20 @@
-"""One open stream to the interpreter on a host, shared by all calls under way.
-
-A command starts the interpreter, pushing it first where it is missing.  A small
-first call rides along with that command, so that starting the interpreter, the
-request and its response share one round trip.
-"""
+"""The calls under way on one stream, each with its request, live output and response."""
 
 from __future__ import annotations
 
-import base64
-import json
-import logging
 import struct
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import count
 
-from sremote.bundle import interpreter_bundle, interpreter_digest, interpreter_files
-from sremote.connectors.base import Completed, OutputSink, Process
+from sremote.connectors.base import OutputSink
 from sremote.errors import ConnectionLost, FormatError, LineTimeout, OutcomeUnknown, SremoteError
-from sremote.host import Host, Probe
+from sremote.host import Host
 from sremote.interpreter import frames
 from sremote.interpreter.wire import Buffer
+from sremote.stream import INLINE, Stream, lost
 
-log = logging.getLogger("sremote")
-
-INLINE = 3000
-"""Bytes of a first call that ride along with the command; csh takes no words much longer."""
-HELLO_TIMEOUT = 120.0
-"""Seconds for the interpreter to start: a Python on a cold Lustre takes its time."""
-CLOSE_TIMEOUT = 5.0
-"""Seconds for the far side to end by itself after the last call."""
 CANCEL_TIMEOUT = 10.0
 """Seconds for a stopped call to end."""
 
@@ -104,24 +88,20 @@ class Call:
 
 
 class Line:
-    """A stream and the thread that reads it.  ``first`` is the call that rides along with the command."""
+    """A stream and the thread that reads it.  ``first`` is a call that rides along with its start."""
 
     def __init__(self, host: Host, first: Call | None) -> None:
         self._host = host
         self._numbers = count(1)
         self._calls: dict[int, Call] = {}
         self._lock = threading.Lock()
-        self._sending = threading.Lock()
-        self._greeted = threading.Event()
         self._failure: SremoteError | None = None
-        self._errors = bytearray()
         rides = b""
-        if first is not None and sum(len(part) for part in first.request) <= INLINE:
+        if first is not None and sum(len(part) for part in first.request) <= INLINE * 2 // 3:
             self._register(first)
             rides = b"".join(first.frames())
-        self._process: Process = host.connector.start(host.command(self._command(rides)))
-        for work in (self._read, self._read_errors):
-            threading.Thread(target=work, name=f"sremote {host.name}", daemon=True).start()
+        self._stream = Stream(host, rides)
+        threading.Thread(target=self._read, name=f"sremote {host.name}", daemon=True).start()
         if first is not None and not rides:
             self.send(first)
 
@@ -131,10 +111,8 @@ class Line:
         return self._failure is not None
 
     def hello(self) -> None:
-        """Wait until the host has said what it is, and tell ``Host``.  Raises where it cannot serve."""
-        if not self._greeted.wait(HELLO_TIMEOUT):
-            self.close()
-            raise LineTimeout(f"{self._host.name}: the interpreter there has not started in {HELLO_TIMEOUT:.0f} s")
+        """Wait until ``Host`` has been told what the host is.  Raises where it cannot serve."""
+        self._stream.wait_for_greeting()
         if self._failure is not None:
             raise self._failure
 
@@ -143,10 +121,9 @@ class Line:
         self._register(call)
         chunks = call.frames()
         for head in chunks:
-            with self._sending:
-                if self._failure is not None:
-                    raise self._failure
-                self._write(head, next(chunks))
+            if self._failure is not None:
+                raise self._failure
+            self._stream.write(bytes(head), next(chunks))
 
     def response(self, call: Call, timeout: float | None) -> memoryview:
         """Wait for a call's response; the job there is then done with.
@@ -172,23 +149,7 @@ class Line:
     def close(self) -> None:
         """End the stream; the far side ends once its jobs have."""
         self._fail(ConnectionLost(f"{self._host.name}: the line was closed here"))
-        with suppress(SremoteError):
-            self._process.close_stdin()
-            self._process.wait(CLOSE_TIMEOUT)
-        self._process.kill()
-
-    def _command(self, rides: bytes) -> list[str]:
-        files = interpreter_files()
-        arguments = [
-            files["bootstrap.py"].decode(),
-            self._host.root,
-            interpreter_digest(),
-            *self._host.wanted_environment,
-            base64.b64encode(rides).decode(),
-        ]
-        python = f"SREMOTE_PYTHON={self._host.python or ''}"
-        script = files["interpreter.sh"].decode()
-        return ["env", python, "sh", "-c", script, "interpreter.sh", "--serve", *arguments]
+        self._stream.close()
 
     def _register(self, call: Call) -> None:
         call.begin(next(self._numbers))
@@ -212,37 +173,25 @@ class Line:
         self._tell(frames.DONE, call)
 
     def _tell(self, kind: int, call: Call) -> None:
-        with suppress(ConnectionLost), self._sending:
+        with suppress(ConnectionLost):
             if self._failure is None:
-                self._process.write(frames.pack(kind, call.number, b""))
-
-    def _write(self, head: bytes | memoryview, payload: bytes | memoryview) -> None:
-        if len(payload) < 1 << 14:
-            self._process.write(bytes(head) + bytes(payload))
-        else:
-            self._process.write(head)
-            self._process.write(payload)
+                self._stream.write(frames.pack(kind, call.number, b""))
 
     # The thread that reads
 
     def _read(self) -> None:
-        reader = frames.FrameReader()
+        error: SremoteError = lost(self._host)
         try:
-            while data := self._process.read():
-                for kind, number, payload in reader.feed(data):
-                    self._handle(kind, number, payload)
-            error = self._ended()
+            for kind, number, payload in self._stream.read():
+                self._handle(kind, number, payload)
         except SremoteError as caught:
             error = caught
         except Exception as caught:
             error = FormatError(f"{self._host.name}: the stream is damaged: {type(caught).__name__}: {caught}")
         self._fail(error)
-        self._process.kill()
+        self._stream.kill()
 
     def _handle(self, kind: int, number: int, payload: memoryview) -> None:
-        if kind == frames.HELLO:
-            self._greet(json.loads(bytes(payload)))
-            return
         with self._lock:
             call = self._calls.get(number)
         if call is None:
@@ -260,37 +209,12 @@ class Line:
             call.error = self._host.error(bytes(payload))
             call.ended.set()
 
-    def _greet(self, found: dict[str, object]) -> None:
-        missing = found.pop("missing", False)
-        self._host.greet(Probe.from_hello(found))
-        if missing:
-            log.info("%s: pushing the interpreter", self._host.name)
-            with self._sending:
-                self._process.write(frames.pack(frames.BUNDLE, 0, interpreter_bundle()))
-        self._greeted.set()
-
-    def _read_errors(self) -> None:
-        with suppress(SremoteError):
-            while data := self._process.read_stderr():
-                log.debug("%s: %s", self._host.name, data.decode("utf-8", "replace").rstrip())
-                self._errors[:] = (self._errors + data)[-4096:]
-
-    def _ended(self) -> SremoteError:
-        """Return why the stream ended: the interpreter could not start, or the line dropped."""
-        try:
-            status = self._process.wait(CLOSE_TIMEOUT)
-        except SremoteError as error:
-            return error
-        if not self._greeted.is_set() and status > 0:
-            return self._host.failure_to_start(Completed(status, b"", bytes(self._errors)))
-        return ConnectionLost(f"{self._host.name}: the line dropped")
-
     def _fail(self, error: SremoteError) -> None:
         with self._lock:
             if self._failure is None:
                 self._failure = error
             calls, self._calls = list(self._calls.values()), {}
-        self._greeted.set()
+        self._stream.give_up_greeting()
         for call in calls:
             call.error = self._failure
             call.ended.set()
