@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 from sremote import trees
 from sremote.allowed import allowed_types
+from sremote.by_value import dill_dumps, dill_origin
 from sremote.connectors.base import Capability, OutputSink
 from sremote.echo import Echo
-from sremote.errors import UsageError
+from sremote.errors import UsageError, ValueRefused
 from sremote.exchange import FileExchange
-from sremote.functions import add_function, dill_dumps, dill_origin, target_by_name
+from sremote.functions import add_function, target_by_name
 from sremote.host import Host, Probe
 from sremote.interpreter.values import encode
 from sremote.interpreter.wire import Header, Message
@@ -341,8 +342,12 @@ class Client:
         if self.trust and self.host.same_python():
             request.add("value", dill_dumps((args, kwargs)))
             request.header.update(encoding="dill", dill=dill_origin(self.host))
-        else:
+            return
+        try:
             encode(request, "value", (args, kwargs), allowed_types)
+        except ValueRefused as error:
+            said = error.message.replace("value[0]", "args", 1).replace("value[1]", "kwargs", 1)
+            raise ValueRefused(said, "Send plain data, sremote.allow(...) the type, or set trust=True.") from None
 
 
 def new_job_id() -> str:

@@ -9,20 +9,17 @@ both Pythons have the same minor version: bytecode of another one crashes the in
 from __future__ import annotations
 
 import functools
-import hashlib
 import inspect
 import io
 import socket
 import sys
 import threading
 import types
-import warnings
-import zipfile
 from collections.abc import Callable, Container, Mapping
 from contextlib import suppress
-from importlib import resources
 from typing import Any
 
+from sremote.by_value import dill_dumps, dill_origin, modules_named
 from sremote.errors import UsageError, ValueRefused, VersionMismatch
 from sremote.function_source import collect_source
 from sremote.host import Host
@@ -35,9 +32,6 @@ _TIED_TO_THIS_PROCESS = (
     *(io.IOBase, socket.socket, types.GeneratorType, types.TracebackType, types.FrameType),
     *(type(threading.Lock()), type(threading.RLock()), threading.Condition, threading.Event, threading.Thread),
 )
-
-_warnings_filters = threading.Lock()
-"""The filters are the whole process's."""
 
 
 def target_by_name(module: str, function: str) -> Header:
@@ -75,9 +69,11 @@ def add_function(
         source = collect_source(function, kinds)
     except ValueRefused as refused:
         if host.same_python():
-            if _is_only_named(inner):
-                raise
-            return _by_value(message, function, kinds, host)
+            pickled = dill_dumps((function, {kind.__name__: kind for kind in kinds}))
+            if all(is_installed(module) or module == "__main__" for module in modules_named(pickled)):
+                message.add("function", pickled)
+                return {"kind": "dill", **dill_origin(host)}
+            raise
         here, there = ".".join(map(str, sys.version_info[:2])), ".".join(map(str, host.probe().version[:2]))
         raise VersionMismatch(
             f"{refused.message}; and its bytecode cannot go to {host.name}, which has Python {there}, not {here}",
@@ -87,36 +83,6 @@ def add_function(
     if source.data:
         encode(message, "globals", source.data)
     return {"kind": "source", "name": source.name, "imports": source.imports}
-
-
-def _by_value(message: Message, function: Callable[..., Any], kinds: tuple[type, ...], host: Host) -> Header:
-    message.add("function", dill_dumps((function, {kind.__name__: kind for kind in kinds})))
-    return {"kind": "dill", **dill_origin(host)}
-
-
-def dill_origin(host: Host) -> Header:
-    """Return what the far side checks before it loads what was pickled with dill here; have dill there."""
-    return {
-        "python": list(sys.version_info[:2]),
-        "implementation": sys.implementation.name,
-        "dill": host.ensure_file(f"dill-{hashlib.sha256(dill_bundle()).hexdigest()[:16]}.zip", dill_bundle()),
-    }
-
-
-def dill_dumps(value: Any) -> bytes:
-    """Pickle code and all with dill.  Raises ValueRefused where that cannot be."""
-    import dill
-
-    try:
-        with _warnings_filters, warnings.catch_warnings():
-            # It warns where what it wrote cannot be read elsewhere, as with the enums of __main__.
-            warnings.simplefilter("error", dill.PicklingWarning)
-            pickled: bytes = dill.dumps(value, protocol=4, recurse=True)
-    except Exception as error:
-        raise ValueRefused(
-            f"dill cannot pickle it: {error}", "Send plain data and functions defined with def."
-        ) from error
-    return pickled
 
 
 class _Noting(Container[str]):
@@ -141,15 +107,6 @@ def _types_in(values: Any, allowed: Mapping[str, type]) -> tuple[type, ...]:
     return tuple(allowed[name] for name in sorted(noting.met))
 
 
-def _is_only_named(function: Callable[..., Any]) -> bool:
-    """Say whether dill would send but a name, of a module of the user's that is not there."""
-    owner = getattr(function, "__self__", None)
-    named: Any = function if owner is None else type(owner)
-    module = named.__module__
-    is_found = getattr(sys.modules.get(module), named.__name__, None) is named
-    return is_found and module != "__main__" and not is_installed(module)
-
-
 def _check_closure(function: Callable[..., Any], seen: frozenset[Any] = frozenset()) -> None:
     """Raise ValueRefused where a function, or one of the user's that it uses, holds on to this process."""
     used = inspect.getclosurevars(function)
@@ -162,14 +119,3 @@ def _check_closure(function: Callable[..., Any], seen: frozenset[Any] = frozense
             )
         if isinstance(value, types.FunctionType) and value not in seen and not is_installed(value.__module__):
             _check_closure(value, seen | {function, value})
-
-
-@functools.cache
-def dill_bundle() -> bytes:
-    """Return dill as a zip that the far side can import from."""
-    target = io.BytesIO()
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
-        for item in sorted(resources.files("dill").iterdir(), key=lambda item: item.name):
-            if item.name.endswith(".py"):
-                archive.writestr(zipfile.ZipInfo(f"dill/{item.name}"), item.read_bytes(), zipfile.ZIP_DEFLATED)
-    return target.getvalue()
