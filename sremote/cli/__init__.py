@@ -17,7 +17,7 @@ from typing import NoReturn
 
 import click
 
-from sremote.cli.errors import report
+from sremote.cli.errors import Stopped, report
 from sremote.cli.options import State, common_options
 
 COMPLETION_VARIABLE = "_SREMOTE_COMPLETE"
@@ -87,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         return shell_complete(program, {}, "sremote", COMPLETION_VARIABLE, os.environ[COMPLETION_VARIABLE])
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _leave)
+        signal.signal(number, _stop)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
@@ -106,6 +106,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         logging.shutdown()
 
 
-def _leave(number: int, _: FrameType | None) -> NoReturn:
-    """End as the signal would, but tidily: what is on the way is hung up and removed."""
-    sys.exit(128 + number)
+def _stop(number: int, _: FrameType | None) -> NoReturn:
+    """End as Ctrl-C does: what is under way on a host is stopped and removed."""
+    raise Stopped(number)

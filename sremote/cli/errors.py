@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -16,10 +17,14 @@ from sremote.errors import RemoteContext, SremoteError
 
 FAILED = 1
 USAGE = 2
-INTERRUPTED = 130
-"""128 + SIGINT, as shells have it."""
-BROKEN_PIPE = 141
-"""128 + SIGPIPE."""
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal that ends the program as Ctrl-C does."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
 
 
 def report(error: BaseException, words: Sequence[str], state: State, color: bool | None) -> int:
@@ -28,14 +33,23 @@ def report(error: BaseException, words: Sequence[str], state: State, color: bool
     ``words`` is the command line: it tells whether JSON was asked for where the
     line itself was wrong.
     """
-    remote = getattr(error, "remote", None)
-    if remote is None and isinstance(error, KeyboardInterrupt | click.Abort):
-        click.echo("", err=True)
-        return INTERRUPTED
-    if remote is None and isinstance(error, BrokenPipeError):
+    try:
+        return _report(error, words, state, color)
+    except BrokenPipeError:
         # What Python's own exit would flush has nowhere to go either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return BROKEN_PIPE
+        return _status_of(signal.SIGPIPE)
+
+
+def _report(error: BaseException, words: Sequence[str], state: State, color: bool | None) -> int:
+    if getattr(error, "remote", None) is None:
+        if isinstance(error, Stopped):
+            return _status_of(error.number)
+        if isinstance(error, KeyboardInterrupt | click.Abort):
+            click.echo("", err=True)
+            return _status_of(signal.SIGINT)
+        if isinstance(error, BrokenPipeError):
+            raise error
     description = describe(error)
     if state.json or (isinstance(error, click.UsageError) and _asks_for_json(words)):
         print_json({"error": description})
@@ -43,6 +57,11 @@ def report(error: BaseException, words: Sequence[str], state: State, color: bool
         _print_error(error, description, state, color)
     status: int = description["exit_status"]
     return status
+
+
+def _status_of(number: int) -> int:
+    """Return the exit status of a program that a signal ended, as shells have it."""
+    return 128 + number
 
 
 def describe(error: BaseException) -> dict[str, Any]:

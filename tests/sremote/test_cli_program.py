@@ -115,16 +115,18 @@ def test_colours_are_for_terminals_and_not_with_no_color(monkeypatch: pytest.Mon
     assert "\x1b[" not in on_terminal()
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_ends_it_quietly(number: signal.Signals, status: int, tmp_path: Path) -> None:
-    script = "import time; open('there', 'w').close(); time.sleep(60)"
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_ends_it_quietly_and_what_it_runs_there_too(
+    number: signal.Signals, status: int, tmp_path: Path
+) -> None:
+    script = "import os, time; os.symlink(str(os.getpid()), 'pid'); time.sleep(60)"
     process = subprocess.Popen(
         [PROGRAM, "run", "local:", "--cwd", tmp_path, "--", sys.executable, "-c", script],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
-    while not (tmp_path / "there").exists():
+    while not (tmp_path / "pid").is_symlink():
         assert process.poll() is None
         time.sleep(0.02)
     process.send_signal(number)
@@ -132,13 +134,16 @@ def test_a_signal_ends_it_quietly(number: signal.Signals, status: int, tmp_path:
     assert process.returncode == status
     assert stdout == ""
     assert stderr.strip() == ""
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(os.readlink(tmp_path / "pid")), 0)
 
 
-def test_a_reader_that_leaves_ends_it_quietly() -> None:
-    command = f"'{PROGRAM}' run local: -- seq 1000000 | head -n 1"
-    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60)
-    assert done.stdout == "1\n"
-    assert done.stderr == ""
+@pytest.mark.parametrize("command", ["run local: yes", "call local: os system yes"])
+def test_a_reader_that_leaves_ends_it_quietly(command: str) -> None:
+    line = f"{{ '{PROGRAM}' {command}; echo $? >&2; }} | head -n 1"
+    done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "y\n"
+    assert done.stderr == "141\n"
 
 
 def completions(line: str) -> list[str]:

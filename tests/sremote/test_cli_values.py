@@ -1,4 +1,4 @@
-"""How ``--json`` writes values that JSON has no word for."""
+"""How values are printed: for people, and with ``--json``."""
 
 import dataclasses
 import datetime
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sremote.cli.output import print_json, to_json
+from sremote.cli.output import print_json, print_value, to_json
 
 Point = namedtuple("Point", "x y")
 
@@ -84,6 +84,17 @@ IDENTITY = uuid.UUID("12345678-1234-5678-1234-567812345678")
 def test_a_value_has_one_form_in_json(value: Any, json: Any) -> None:
     assert to_json(value) == json
     assert type(to_json(value)) is type(json)
+
+
+@pytest.mark.parametrize(
+    ("value", "printed"),
+    [("a\nb", "a\nb\n"), (None, ""), (1.5, "1.5\n"), ({"a": ["x"]}, "{'a': ['x']}\n"), (b"\xff", "b'\\xff'\n")],
+)
+def test_a_value_is_printed_as_text_or_as_python_writes_it(
+    value: Any, printed: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    print_value(value)
+    assert capsys.readouterr().out == printed
 
 
 def test_a_value_that_holds_itself_is_printed_as_python_writes_it(capsys: pytest.CaptureFixture[str]) -> None:
