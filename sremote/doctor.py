@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -28,6 +29,8 @@ from sremote.hosts import HostSettings, read_hosts
 
 TIMEOUT = 120.0
 """Seconds that a look at the host may take."""
+SHELL_TIMEOUT = 30.0
+"""Seconds that login scripts may take."""
 _PRINT_FACTS = "\nimport json\nprint()\nprint(json.dumps(facts(sys.argv[1])))"
 STEPS_ON_HOST = (
     "shell is quiet",
@@ -80,7 +83,10 @@ def _steps(connector: Connector, settings: HostSettings, name: str) -> Iterator[
         connector, name=name, root=settings.root, python=settings.python, environment="", preamble=settings.preamble
     )
     try:
-        yield _check_shell(connector)
+        shell = _check_shell(connector)
+        yield shell
+        if shell.state is State.FAILED:
+            return
         probe = host.probe()
         found = _look(host, probe, settings.environment or DEFAULT_ENVIRONMENT)
     except SremoteError as error:
@@ -94,13 +100,28 @@ def _check_shell(connector: Connector) -> Check:
     if not isinstance(connector, StreamConnector) or not connector.noisy:
         return Check("shell is quiet", State.OK, "no login scripts run before commands")
     process = connector.open(["/bin/sh", "-c", ":"])
+    late = threading.Event()
+
+    def give_up() -> None:
+        late.set()
+        process.kill()
+
+    timer = threading.Timer(SHELL_TIMEOUT, give_up)
+    timer.start()
+    said = b""
     try:
         process.close_stdin()
-        said = b""
         while len(said) <= NOISE_LIMIT and (data := process.read()):
             said += data
+    except SremoteError:
+        if not late.is_set():
+            raise
     finally:
+        timer.cancel()
         process.kill()
+    if late.is_set():
+        detail = f"login scripts had not ended after {SHELL_TIMEOUT:g} s"
+        return Check("shell is quiet", State.FAILED, detail, "Look for what waits in ~/.bashrc and its like.", 1)
     if not said:
         return Check("shell is quiet", State.OK, "login scripts print nothing")
     first = said.decode("utf-8", "replace").strip().split("\n")[0]
@@ -112,22 +133,26 @@ def _check_shell(connector: Connector) -> Check:
 def _look(host: Host, probe: Probe, environment: str) -> dict[str, Any]:
     """Return what the host's own look found; ``clock_offset`` and its ``clock_error`` are in seconds."""
     sent = time.time()
-    answer = host.run_python(_source("examine"), probe.root, interpreter_digest(), environment, timeout=TIMEOUT)
+    found = _answer(host, _source("examine"), probe.root, interpreter_digest(), environment)
     received = time.time()
-    try:
-        found: dict[str, Any] = json.loads(answer.stdout.splitlines()[-1])
-        came, left = found["clock"]
-    except (ValueError, LookupError, TypeError):
-        said = answer.stderr.decode("utf-8", "replace").strip().splitlines() or [f"exit status {answer.status}"]
-        raise HostError(
-            f"{host.name}: {probe.python} does not work: {said[-1]}", "Name another with --python."
-        ) from None
+    came, left = found["clock"]
     # As NTP has it: the offset is between the middles of the two intervals (RFC 5905, section 8).
     found["clock_offset"] = ((came - sent) + (left - received)) / 2
     found["clock_error"] = ((received - sent) - (left - came)) / 2
-    answer = host.run_python(_source("facts") + _PRINT_FACTS, found["root"]["folder"], timeout=TIMEOUT)
-    found["facts"] = json.loads(answer.stdout.splitlines()[-1])
+    found["facts"] = _answer(host, _source("facts") + _PRINT_FACTS, found["root"]["folder"])
     return found
+
+
+def _answer(host: Host, source: str, *arguments: str) -> dict[str, Any]:
+    """Run Python source on the host; return the JSON object in the last line that it prints."""
+    done = host.run_python(source, *arguments, timeout=TIMEOUT)
+    try:
+        answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    except (ValueError, IndexError):
+        said = done.stderr.decode("utf-8", "replace").strip().splitlines() or [f"exit status {done.status}"]
+        python = host.probe().python
+        raise HostError(f"{host.name}: {python} does not work: {said[-1]}", "Name another with --python.") from None
+    return answer
 
 
 def _source(name: str) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from sremote import doctor
 from sremote.connectors.check import Check, State
 from sremote.doctor import STEPS_ON_HOST, examine
 from sremote.hosts import HostSettings, add_host, find_host
@@ -128,6 +129,26 @@ def test_login_scripts_that_print_are_a_warning(tmp_path: Path, client_home: Pat
     assert states(checks) == {"shell is quiet": "warning"}
     assert checks["shell is quiet"].detail == "login scripts print 33 bytes to stdout: 'Welcome to the cluster!'"
     assert "[ -t 1 ]" in checks["shell is quiet"].mend
+
+
+def test_login_scripts_that_wait_are_told(tmp_path: Path, client_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "SHELL_TIMEOUT", 0.5)
+    shell = tmp_path / "waiting"
+    shell.write_text("#!/bin/sh\nexec sleep 60\n")
+    shell.chmod(0o755)
+    with ssh_server(tmp_path / "server", shell=str(shell)) as server:
+        configure_ssh(client_home, server)
+        checks = look(server.name)
+    assert checks["shell is quiet"].detail == "login scripts had not ended after 0.5 s"
+    assert checks["Python found"].state is State.SKIPPED
+
+
+def test_a_python_whose_library_is_broken_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "glob.py").write_text("raise RuntimeError('broken')\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    check = look("local:")["Python found"]
+    assert check.state is State.FAILED
+    assert check.detail.endswith("does not work: RuntimeError: broken")
 
 
 def test_a_host_without_python_is_told(tmp_path: Path, client_home: Path) -> None:
