@@ -2,7 +2,7 @@
 # the command, so it is short; and older Pythons can read it, to turn themselves down
 # with status 99, on which interpreter.sh tries the next one.
 #
-# Arguments: root, digest, name of the environment that this Python belongs to, and the
+# Arguments: root, the interpreter's folder, name of the environment that this Python belongs to, and the
 # first frames of the stream in base64.
 import sys
 
@@ -15,8 +15,7 @@ import os
 import struct
 
 HEAD, BUNDLE, HELLO = struct.Struct(">BII"), 5, 6
-root, digest, environment, first = sys.argv[1:5]
-home = os.path.join(root, "interpreter", digest)
+root, home, environment, first = sys.argv[1:5]
 start = os.path.join(home, "__main__.py")
 
 
@@ -26,6 +25,7 @@ def say_hello(missing):
         {
             "home": os.path.expanduser("~"),
             "root": root,
+            "interpreter": home,
             "python": sys.executable,
             "version": list(sys.version_info[:3]),
             "implementation": sys.implementation.name,

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Runs one request:        interpreter.sh REQUEST RESPONSE
-# Says what is here:       interpreter.sh --probe MARKER ROOT DIGEST ENVIRONMENT
-# Serves a stream:         interpreter.sh --serve BOOTSTRAP ROOT DIGEST ENVIRONMENT REQUIRED FRAMES
+# Says what is here:       interpreter.sh --probe MARKER ROOT SHARED DIGEST ENVIRONMENT
+# Serves a stream:         interpreter.sh --serve BOOTSTRAP ROOT SHARED DIGEST ENVIRONMENT REQUIRED FRAMES
 # All else:                goes to the Python beside this file; see main.py.
 #
 # SREMOTE_PYTHON names the Python to use.  Without it the first on PATH that is
@@ -26,15 +26,29 @@ find_python() {
     return 1
 }
 
-probe() {
-    marker=$1 root=$2 digest=$3 environment=$4
+# Sets `root` and `shared` to absolute paths, `interpreter` to the folder of this digest, and
+# SREMOTE_PYTHON to the environment's Python, which stays what it is when the environment changes.
+look() {
+    root=$1 shared=$2 digest=$3 environment=$4
     case $root in /*) ;; *) root=${HOME%/}/$root ;; esac
-    printf '\n%s\nhome=%s\nroot=%s\n' "$marker" "$HOME" "$root"
-    [ -f "$root/interpreter/$digest/interpreter.sh" ] && echo interpreter=yes
-    if [ -n "$environment" ] && [ -x "$root/env/$environment/bin/python" ]; then
-        echo environment=yes
-        SREMOTE_PYTHON=$root/env/$environment/bin/python
+    case $shared in '') shared=$root ;; /*) ;; *) shared=${HOME%/}/$shared ;; esac
+    interpreter=$shared/interpreter/$digest
+    [ -f "$interpreter/__main__.py" ] || interpreter=$root/interpreter/$digest
+    if [ -n "$environment" ] && folder=$(cd -P "$shared/env/$environment" 2>/dev/null && pwd) &&
+        [ -x "$folder/bin/python" ]; then
+        SREMOTE_PYTHON=$folder/bin/python
+    else
+        environment=
     fi
+}
+
+probe() {
+    marker=$1
+    shift
+    look "$@"
+    printf '\n%s\nhome=%s\nroot=%s\ninterpreter=%s\n' "$marker" "$HOME" "$root" "$interpreter"
+    [ -f "$interpreter/__main__.py" ] && echo pushed=yes
+    [ -n "$environment" ] && echo environment=yes
     if find_python; then
         "$path" -c '
 import os, platform, sys
@@ -49,19 +63,14 @@ print("hostname=" + platform.node())
 }
 
 serve() {
-    bootstrap=$1 root=$2 digest=$3 environment=$4 required=$5 frames=$6
-    case $root in /*) ;; *) root=${HOME%/}/$root ;; esac
-    if [ -n "$environment" ] && [ -x "$root/env/$environment/bin/python" ]; then
-        SREMOTE_PYTHON=$root/env/$environment/bin/python
-    elif [ -n "$required" ]; then
-        exit 98
-    else
-        environment=
-    fi
+    bootstrap=$1 required=$6 frames=$7
+    shift
+    look "$@"
+    if [ -z "$environment" ] && [ -n "$required" ]; then exit 98; fi
     if [ -n "$SREMOTE_PYTHON" ]; then set -- "$SREMOTE_PYTHON"; else set -- $pythons; fi
     for name; do
         path=$(command -v "$name" 2>/dev/null) || continue
-        "$path" -c "$bootstrap" "$root" "$digest" "$environment" "$frames"
+        "$path" -c "$bootstrap" "$root" "$interpreter" "$environment" "$frames"
         status=$?
         [ $status -eq 99 ] || exit $status
     done

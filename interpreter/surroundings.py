@@ -15,25 +15,32 @@ def enter(surroundings: Mapping[str, Any]) -> None:
     """Give this process the surroundings that a request asks for.
 
     Keys, all optional: ``login_env`` (bool: start from the user's login
-    environment), ``env`` (variables to set), ``env_default`` (to set where unset),
-    ``path`` (folders to append to PATH), ``cwd`` (working directory, default home).
+    environment), ``temporary`` (folder for temporary files), ``env`` (variables to
+    set), ``env_default`` (to set where unset), ``path`` (folders to append to PATH),
+    ``cwd`` (working directory, default home).  Folders may be relative to home.
     Raises SremoteError where the working directory is not there.
     """
     if surroundings.get("login_env"):
         os.environ.update(_login_environment())
     for name in _OURS:
         os.environ.pop(name, None)
+    if surroundings.get("temporary"):
+        os.environ["TMPDIR"] = _from_home(surroundings["temporary"])
     os.environ.update(surroundings.get("env") or {})
     for name, value in (surroundings.get("env_default") or {}).items():
         os.environ.setdefault(name, value)
     folders = [folder for folder in os.environ.get("PATH", os.defpath).split(os.pathsep) if folder]
     os.environ["PATH"] = os.pathsep.join(folders + list(surroundings.get("path") or []))
-    directory = os.path.expanduser(surroundings.get("cwd") or "~")
+    directory = _from_home(surroundings.get("cwd") or "~")
     try:
         os.chdir(directory)
     except OSError as error:
         raise SremoteError("the working directory {}: {}".format(directory, error.strerror)) from None
     sys.path.append(os.getcwd())
+
+
+def _from_home(path: str) -> str:
+    return os.path.join(os.path.expanduser("~"), os.path.expanduser(path))
 
 
 def _login_environment() -> Dict[str, str]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from sremote import trees
 from sremote.allowed import allowed_types
+from sremote.bundle import interpreter_digest
 from sremote.by_value import dill_dumps, dill_origin
 from sremote.connectors.base import Capability, OutputSink
 from sremote.echo import Echo
@@ -227,20 +228,23 @@ class Client:
             ) from error
 
     def install(self, packages: Sequence[str] = (), **options: Any) -> InstallReport:
-        """Make or update the host's environment; see ``sremote.installer.install`` for the options."""
+        """Make or update the host's environment; see ``sremote.installer.install`` for the options.
+
+        The next call uses it as it is then.
+        """
         from sremote.installer import install
 
         report = install(self.host, packages=packages, **options)
-        self.host.probe(again=True)
+        if report.changed and not report.dry_run:
+            self._exchange.close()
+            self.host.forget()
         return report
 
     def leftovers(self) -> list[Leftover]:
         """Return what old calls and clients have left on the host."""
         probe = self._probe()
         self.close_finished()
-        found = self.call(
-            f"{_FAR_SIDE}.leftovers", "leftovers", [probe.root, self.host.interpreter.rpartition("/")[2]], echo=False
-        )
+        found = self.call(f"{_FAR_SIDE}.leftovers", "leftovers", [probe.root, interpreter_digest()], echo=False)
         own = self.last_job.id if self.last_job else ""
         return [Leftover(**entry) for entry in found if entry["path"] != f"jobs/{own}"]
 
@@ -282,10 +286,11 @@ class Client:
         login_env: bool | None,
     ) -> Header:
         return {
+            "temporary": self.host.temporary,
             "env": dict(env or {}),
             "env_default": dict(env_default or {}),
             "path": list(path),
-            "cwd": cwd,
+            "cwd": cwd or self.host.working,
             "login_env": self.login_env if login_env is None else login_env,
         }
 

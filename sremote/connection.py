@@ -5,7 +5,8 @@ from __future__ import annotations
 from sremote.client import Client
 from sremote.connectors.address import parse_address
 from sremote.connectors.registry import make_connector
-from sremote.host import Host
+from sremote.discovery import Location, find_location
+from sremote.host import DEFAULT_ROOT, Host
 from sremote.hosts import HostSettings, find_host
 
 
@@ -55,11 +56,21 @@ def open_host(settings: HostSettings) -> Host:
     """Connect to the host that ``settings`` describe."""
     connector = make_connector(parse_address(settings.address), **settings.connector)
     connector.connect()
+    name = settings.name or settings.address
+    if settings.application is None:
+        location = Location(root=settings.root or DEFAULT_ROOT)
+        environment = settings.environment
+    else:
+        location = find_location(connector, settings.application, root=settings.root)
+        environment = location.environment if settings.environment is None else settings.environment
     return Host(
         connector,
-        name=settings.name or settings.address,
-        root=settings.root,
+        name=name,
+        root=location.root,
         python=settings.python,
-        environment=settings.environment,
+        environment=environment,
         preamble=settings.preamble,
+        shared=location.installation,
+        temporary=location.temporary,
+        working=location.working,
     )

@@ -151,7 +151,7 @@ def _answer(host: Host, source: str, *arguments: str) -> dict[str, Any]:
     except (ValueError, IndexError):
         said = done.stderr.decode("utf-8", "replace").strip().splitlines() or [f"exit status {done.status}"]
         python = host.probe().python
-        raise HostError(f"{host.name}: {python} does not work: {said[-1]}", "Name another with --python.") from None
+        raise HostError(f"{host.where}: {python} does not work: {said[-1]}", "Name another with --python.") from None
     return answer
 
 

@@ -102,7 +102,7 @@ class Environment:
         except (ValueError, AssertionError):
             lines = stderr.decode("utf-8", "replace").strip().splitlines() or ["it ended without an answer"]
             raise HostError(
-                f"{self.host.name}: cannot {purpose}: {lines[-1]}", f"Try: sremote doctor {self.host.name}"
+                f"{self.host.where}: cannot {purpose}: {lines[-1]}", f"Try: sremote doctor {self.host.name}"
             ) from None
         return answer
 

@@ -34,7 +34,7 @@ class FileExchange:
 
     def __init__(self, host: Host) -> None:
         if Capability.EXECUTE not in host.connector.capabilities:
-            raise UsageError(f"{host.name}: its connector cannot execute commands")
+            raise UsageError(f"{host.where}: its connector cannot execute commands")
         self._host = host
         self._fetched: list[str] = []
         self._lock = threading.Lock()
@@ -61,7 +61,7 @@ class FileExchange:
             response = again(self._host.connector, lambda: self._fetch(directory))
         except LineError as error:
             raise OutcomeUnknown(
-                f"{self._host.name}: the line failed while job {job_id} may have been running: {error.message}",
+                f"{self._host.where}: the line failed while job {job_id} may have been running: {error.message}",
                 f"Its response, if any, is in {directory} there.",
                 job_id=job_id,
             ) from error
@@ -80,7 +80,7 @@ class FileExchange:
             try:
                 self._host.run_interpreter("--drop", *fetched)
             except LineError as error:
-                log.info("%s: left %d finished jobs behind: %s", self._host.name, len(fetched), error.message)
+                log.info("%s: left %d finished jobs behind: %s", self._host.where, len(fetched), error.message)
 
     def _execute(self, directory: str, walltime: float | None) -> None:
         fetched = self._take_fetched()
@@ -101,7 +101,7 @@ class FileExchange:
         if done.status != 0:
             said = done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]
             raise OutcomeUnknown(
-                f"{self._host.name}: job {posixpath.basename(directory)}: {said or f'exit status {done.status}'}",
+                f"{self._host.where}: job {posixpath.basename(directory)}: {said or f'exit status {done.status}'}",
                 f"Look at the host: sremote doctor {self._host.name}",
                 job_id=posixpath.basename(directory),
             )
@@ -113,7 +113,7 @@ class FileExchange:
         except (FileMissing, PermissionRefused) as error:
             job_id = posixpath.basename(directory)
             raise OutcomeUnknown(
-                f"{self._host.name}: the response of job {job_id} cannot be fetched: {error.message}", job_id=job_id
+                f"{self._host.where}: the response of job {job_id} cannot be fetched: {error.message}", job_id=job_id
             ) from error
         return target.getbuffer()
 

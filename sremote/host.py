@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import posixpath
 import secrets
@@ -76,8 +77,10 @@ class Probe:
     platform: str
     """As ``platform.platform()`` says."""
     hostname: str
+    interpreter: str
+    """The folder of this client's interpreter there, absolute."""
     has_interpreter: bool
-    """Whether this client's interpreter is there."""
+    """Whether it has been pushed."""
     environment: str | None
     """The installed environment that ``python`` belongs to."""
 
@@ -87,7 +90,8 @@ class Probe:
         try:
             major, minor, micro = found["version"]
             texts = {
-                name: str(found[name]) for name in ("home", "root", "python", "implementation", "platform", "hostname")
+                name: str(found[name])
+                for name in ("home", "root", "interpreter", "python", "implementation", "platform", "hostname")
             }
             return cls(
                 **texts, version=(major, minor, micro), has_interpreter=True, environment=found["environment"] or None
@@ -102,7 +106,9 @@ class Host:
     ``name`` is how messages call it (default: as the connector does).
     ``root`` is sremote's folder, ``python`` a Python to use instead of looking for
     one, ``environment`` an installed one to use (default: ``default`` where it is
-    there; "" for none), ``preamble`` a shell line to run before every command.
+    there; "" for none), ``preamble`` a shell line to run before every command,
+    ``shared`` the folder of an installation that several users share, ``temporary``
+    and ``working`` the folders for calls' temporary files and to start in.
     """
 
     def __init__(
@@ -114,6 +120,9 @@ class Host:
         python: str | None = None,
         environment: str | None = None,
         preamble: str | None = None,
+        shared: str | None = None,
+        temporary: str | None = None,
+        working: str | None = None,
     ) -> None:
         self.connector = connector
         self.name = name or connector.name
@@ -121,8 +130,16 @@ class Host:
         self.python = python
         self.environment = environment
         self.preamble = preamble
+        self.shared = shared
+        self.temporary = temporary
+        self.working = working
         self._probe: Probe | None = None
         self._ensured: set[str] = set()
+
+    @property
+    def where(self) -> str:
+        """The host's name at the beginning of a message."""
+        return self.name.rstrip(":")
 
     @property
     def wanted_environment(self) -> tuple[str, str]:
@@ -165,7 +182,8 @@ class Host:
         marker = "sremote-" + secrets.token_hex(8)
         script = interpreter_files()["interpreter.sh"].decode()
         environment, _ = self.wanted_environment
-        arguments = ["--probe", marker, self.root, interpreter_digest(), environment]
+        shared = self.shared or ""
+        arguments = ["--probe", marker, self.root, shared, interpreter_digest(), environment]
         answer = self.execute(
             ["env", f"SREMOTE_PYTHON={self.python or ''}", "sh", "-c", script, "interpreter.sh", *arguments],
             timeout=120,
@@ -179,7 +197,7 @@ class Host:
         if "python" not in found:
             raise self._no_python()
         major, minor, micro = (int(part) for part in found["version"].split("."))
-        log.debug("%s: Python %s at %s", self.name, found["version"], found["python"])
+        log.debug("%s: Python %s at %s", self.where, found["version"], found["python"])
         return Probe(
             home=found["home"],
             root=found["root"],
@@ -188,13 +206,18 @@ class Host:
             implementation=found["implementation"],
             platform=found["platform"],
             hostname=found["hostname"],
-            has_interpreter="interpreter" in found,
+            interpreter=found["interpreter"],
+            has_interpreter="pushed" in found,
             environment=environment if "environment" in found else None,
         )
 
     def greet(self, probe: Probe) -> None:
         """Take what an interpreter over there says of itself for what is there."""
         self._probe = probe
+
+    def forget(self) -> None:
+        """Look anew at the next ``probe``, as something there has changed."""
+        self._probe = None
 
     def failure_to_start(self, done: Completed, what: str = "cannot start the interpreter") -> SremoteError:
         """Return why ``interpreter.sh`` ended with a failure; ``what`` failed, in words."""
@@ -211,20 +234,16 @@ class Host:
         probe = self.probe()
         return probe.version[:2] == sys.version_info[:2] and probe.implementation == sys.implementation.name
 
-    @property
-    def interpreter(self) -> str:
-        """The folder of this client's interpreter on the host, absolute."""
-        return posixpath.join(self.probe().root, "interpreter", interpreter_digest())
-
     def ensure_interpreter(self) -> bool:
         """Push the interpreter where it is missing; say whether it was."""
-        if self.probe().has_interpreter:
+        probe = self.probe()
+        if probe.has_interpreter:
             return False
-        bundle = f"{self.interpreter}.{secrets.token_hex(4)}.zip"
+        bundle = f"{probe.interpreter}.{secrets.token_hex(4)}.zip"
         self.connector.put(interpreter_bundle(), bundle)
-        self.check(self.run_python(_UNPACK, bundle, self.interpreter), f"cannot unpack {bundle}")
-        self.probe(again=True)
-        log.info("%s: pushed the interpreter to %s", self.name, self.interpreter)
+        self.check(self.run_python(_UNPACK, bundle, probe.interpreter), f"cannot unpack {bundle}")
+        self._probe = dataclasses.replace(probe, has_interpreter=True)
+        log.info("%s: pushed the interpreter to %s", self.where, probe.interpreter)
         return True
 
     def run_python(
@@ -236,7 +255,7 @@ class Host:
     def run_interpreter(self, *arguments: str, timeout: float | None = None) -> Completed:
         """Run the pushed ``interpreter.sh`` with ``arguments``."""
         python = f"SREMOTE_PYTHON={self.probe().python}"
-        script = posixpath.join(self.interpreter, "interpreter.sh")
+        script = posixpath.join(self.probe().interpreter, "interpreter.sh")
         return self.execute(["env", python, "sh", script, *arguments], timeout=timeout)
 
     def ensure_file(self, name: str, content: bytes) -> str:
@@ -265,18 +284,18 @@ class Host:
             kind = HostFull
         elif "[Errno 13]" in last or "[Errno 30]" in last or "[Errno 1]" in last:  # EACCES, EROFS, EPERM
             kind = PermissionRefused
-        said = ": ".join(part for part in (self.name.rstrip(":"), what, last) if part)
+        said = ": ".join(part for part in (self.where, what, last) if part)
         return kind(said, f"See what is wrong with: sremote doctor {self.name}")
 
     def _no_python(self) -> PythonMissing:
         looked = self.python or "python3, python3.x and python on PATH"
         return PythonMissing(
-            f"{self.name}: no Python 3.6 or newer there; looked for {looked}",
+            f"{self.where}: no Python 3.6 or newer there; looked for {looked}",
             "Name one with python=..., or load one with preamble='module load python'.",
         )
 
     def _no_environment(self, root: str) -> NotInstalled:
         return NotInstalled(
-            f"{self.name}: there is no environment {self.environment!r} in {root}",
+            f"{self.where}: there is no environment {self.environment!r} in {root}",
             f"Make it: sremote install {self.name} --environment {self.environment}",
         )

@@ -173,7 +173,7 @@ class _Installation:
         self.state = self.environment.inspect()
         if self.state.exists and self.state.generation is None:
             raise UsageError(
-                f"{host.name}: {self.environment.place} is there already, and sremote did not make it",
+                f"{host.where}: {self.environment.place} is there already, and sremote did not make it",
                 "Choose another name with --environment, or remove it there.",
             )
         self.rebuild = _why_rebuild(self.state, python)
@@ -204,7 +204,7 @@ class _Installation:
         if missing and not dry_run:
             self.progress("interpreter", "pushing the interpreter")
             self.host.ensure_interpreter()
-        return Step("interpreter", missing, self.host.interpreter)
+        return Step("interpreter", missing, self.host.probe().interpreter)
 
     def install(self, report: InstallReport) -> list[Step]:
         """Make the environment and install what differs; fill in the report."""

@@ -140,7 +140,7 @@ class Line:
             self._cancel(call)
             raise call.output_error
         if not ended:
-            raise LineTimeout(f"{self._host.name}: no answer to job {call.job_id} after {timeout:.0f} s")
+            raise LineTimeout(f"{self._host.where}: no answer to job {call.job_id} after {timeout:.0f} s")
         if call.error is not None:
             raise call.error
         self._forget(call)
@@ -148,7 +148,7 @@ class Line:
 
     def close(self) -> None:
         """End the stream; the far side ends once its jobs have."""
-        self._fail(ConnectionLost(f"{self._host.name}: the line was closed here"))
+        self._fail(ConnectionLost(f"{self._host.where}: the line was closed here"))
         self._stream.close()
 
     def _register(self, call: Call) -> None:
@@ -187,7 +187,7 @@ class Line:
         except SremoteError as caught:
             error = caught
         except Exception as caught:
-            error = FormatError(f"{self._host.name}: the stream is damaged: {type(caught).__name__}: {caught}")
+            error = FormatError(f"{self._host.where}: the stream is damaged: {type(caught).__name__}: {caught}")
         self._fail(error)
         self._stream.kill()
 
@@ -203,7 +203,7 @@ class Line:
                 call.ended.set()
         elif kind == frames.UNKNOWN:
             text = bytes(payload).decode("utf-8", "replace")
-            call.error = OutcomeUnknown(f"{self._host.name}: job {call.job_id}: {text}", job_id=call.job_id)
+            call.error = OutcomeUnknown(f"{self._host.where}: job {call.job_id}: {text}", job_id=call.job_id)
             call.ended.set()
         elif kind == frames.REFUSED:
             call.error = self._host.error(bytes(payload))

@@ -25,7 +25,7 @@ def share(host: Host, *, dry_run: bool) -> bool:
         done = host.execute(command, timeout=TIMEOUT)
         if done.status != 0:
             said = done.stderr.decode("utf-8", "replace").strip().splitlines() or [f"exit status {done.status}"]
-            raise PermissionRefused(f"{host.name}: {said[-1]}", "Only a folder's owner can share it.")
+            raise PermissionRefused(f"{host.where}: {said[-1]}", "Only a folder's owner can share it.")
     return True
 
 
@@ -42,7 +42,7 @@ def note_location(
         text = host.connector.read(path).decode("utf-8", "replace")
     except FileMissing:
         text = None
-    changed = with_entry(text, application, entry, where=f"{host.name}: {path}")
+    changed = with_entry(text, application, entry, where=f"{host.where}: {path}")
     if changed != text and not dry_run:
         host.connector.put(changed.encode(), path, mode=mode)
     return changed != text

@@ -76,7 +76,7 @@ class Stream:
     def wait_for_greeting(self) -> None:
         """Wait until the host has said what it is, while another thread reads.  Raises LineTimeout."""
         if not self._greeted.wait(HELLO_TIMEOUT):
-            raise LineTimeout(f"{self._host.name}: the interpreter there has not started in {HELLO_TIMEOUT:.0f} s")
+            raise LineTimeout(f"{self._host.where}: the interpreter there has not started in {HELLO_TIMEOUT:.0f} s")
 
     def give_up_greeting(self) -> None:
         """Let go of whoever waits for a greeting that will not come."""
@@ -102,23 +102,23 @@ class Stream:
             found = json.loads(bytes(payload))
             missing = found.pop("missing", False)
         except (ValueError, AttributeError, TypeError) as error:
-            raise FormatError(f"{self._host.name}: the interpreter's greeting is damaged: {error}") from None
+            raise FormatError(f"{self._host.where}: the interpreter's greeting is damaged: {error}") from None
         self._host.greet(Probe.from_hello(found))
         if missing:
-            log.info("%s: pushing the interpreter", self._host.name)
+            log.info("%s: pushing the interpreter", self._host.where)
             self.write(frames.pack(frames.BUNDLE, 0, interpreter_bundle()))
         self._greeted.set()
 
     def _read_errors(self) -> None:
         with suppress(SremoteError):
             while data := self._process.read_stderr():
-                log.debug("%s: %s", self._host.name, data.decode("utf-8", "replace").rstrip())
+                log.debug("%s: %s", self._host.where, data.decode("utf-8", "replace").rstrip())
                 self._errors[:] = (self._errors + data)[-4096:]
 
 
 def lost(host: Host) -> ConnectionLost:
     """Return the error for a stream that ended though nobody had closed it."""
-    return ConnectionLost(f"{host.name}: the line dropped")
+    return ConnectionLost(f"{host.where}: the line dropped")
 
 
 def _command(host: Host, first: bytes) -> list[str]:
@@ -126,6 +126,7 @@ def _command(host: Host, first: bytes) -> list[str]:
     arguments = [
         files["bootstrap.py"].decode(),
         host.root,
+        host.shared or "",
         interpreter_digest(),
         *host.wanted_environment,
         base64.b64encode(first).decode(),

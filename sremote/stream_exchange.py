@@ -50,7 +50,7 @@ class StreamExchange:
             if not call.sent:
                 raise
             raise OutcomeUnknown(
-                f"{self._host.name}: the line failed while job {job_id} may have been running: {error.message}",
+                f"{self._host.where}: the line failed while job {job_id} may have been running: {error.message}",
                 f"Its response, if any, is in jobs/{job_id} there.",
                 job_id=job_id,
             ) from error

@@ -72,7 +72,7 @@ def pull(host: Host, remote: str, local: Path) -> None:
     host.check(done, f"cannot read {remote}")
     kind, _, mode = done.stdout.decode().strip().partition(" ")
     if kind == "missing":
-        raise FileMissing(f"{host.name}: no such file or folder: {remote}")
+        raise FileMissing(f"{host.where}: no such file or folder: {remote}")
     if kind == "file":
         target = local / posixpath.basename(remote) if local.is_dir() else local
         with _refusals("write", target):
@@ -83,7 +83,7 @@ def pull(host: Host, remote: str, local: Path) -> None:
         finally:
             host.execute(["rm", "-f", archive])
     else:
-        raise HostError(f"{host.name}: {remote}: unexpected answer {kind!r}")
+        raise HostError(f"{host.where}: {remote}: unexpected answer {kind!r}")
 
 
 def _archive(host: Host) -> str:
@@ -112,7 +112,7 @@ def _pull_folder(host: Host, archive: str, local: Path) -> None:
             try:
                 _unpack(file, local)
             except tarfile.TarError as error:
-                raise HostError(f"{host.name}: what it sent was not unpacked: {error}") from error
+                raise HostError(f"{host.where}: what it sent was not unpacked: {error}") from error
 
 
 def _unpack(file: IO[bytes], local: Path) -> None:

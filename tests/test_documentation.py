@@ -219,7 +219,7 @@ def test_a_stream_can_be_spoken_from_the_format_page_alone(tmp_path: Path) -> No
         return kind, number, server.stdout.read(length)
 
     bootstrap = (INTERPRETER / "bootstrap.py").read_text()
-    command = ["sh", INTERPRETER / "interpreter.sh", "--serve", bootstrap, tmp_path, "digest", "", "", frames]
+    command = ["sh", INTERPRETER / "interpreter.sh", "--serve", bootstrap, tmp_path, "", "digest", "", "", frames]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
         kind, number, hello = frame()
         assert (kind, number, json.loads(hello)["missing"]) == (6, 0, True)

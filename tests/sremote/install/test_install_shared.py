@@ -11,9 +11,10 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+import sremote
 from sremote.connection import open_host
 from sremote.discovery import find_location
-from sremote.errors import FormatError
+from sremote.errors import FormatError, NotInstalled
 from sremote.host import Host
 from sremote.hosts import HostSettings
 from sremote.installer import InstallReport, install
@@ -125,3 +126,41 @@ def test_a_folder_that_others_cannot_pass_is_named(host: Host, tmp_path: Path) -
     closed.mkdir(mode=0o700)
     report = install(host, shared=str(closed / "sremote"), dry_run=True)
     assert [note for note in report.notes if str(closed) in note]
+
+
+class TestAClientOfTheApplication:
+    @pytest.fixture
+    def client(self, site: Site) -> Iterator[sremote.Client]:
+        with sremote.connect("local:", application="tools") as client:
+            yield client
+
+    def test_uses_the_shared_environment_and_interpreter(self, site: Site, client: sremote.Client) -> None:
+        assert client.call("hammer", "__name__.upper") == "HAMMER"
+        assert client.host.probe().interpreter.startswith(str(site.folder))
+
+    def test_keeps_its_jobs_in_the_users_own_folder(self, site: Site, client: sremote.Client) -> None:
+        client.run(["true"])
+        assert client.facts().root == str(site.home / ".sremote")
+        assert sorted(path.name for path in site.folder.iterdir()) == ["env", "interpreter", "location.json"]
+
+    def test_starts_in_the_folders_that_the_location_names(self, site: Site, client_home: Path) -> None:
+        file = site.home / ".sremote" / "location.json"
+        found = json.loads(file.read_text())
+        (site.home / "runs").mkdir(exist_ok=True)
+        found["applications"]["elsewhere"] = {**found["applications"]["tools"], "working": "runs", "temporary": "runs"}
+        file.write_text(json.dumps(found))
+        with sremote.connect("local:", application="elsewhere") as client:
+            assert client.call("os", "getcwd") == os.path.realpath(site.home / "runs")
+            assert client.call("os", "getenv", ["TMPDIR"]) == str(site.home / "runs")
+
+    def test_hears_of_an_application_that_nobody_installed(self, site: Site) -> None:
+        with pytest.raises(NotInstalled, match="knows no application 'unknown'; those there: tools"):
+            sremote.connect("local:", application="unknown")
+
+
+def test_a_client_uses_what_it_has_just_installed(client_home: Path, packages: Path) -> None:
+    with sremote.connect("local:") as client:
+        with pytest.raises(NotInstalled):
+            client.call("hammer", "__name__.upper")
+        client.install(packages=[str(packages / "hammer-1.0-py3-none-any.whl")])
+        assert client.call("hammer", "__name__.upper") == "HAMMER"
