@@ -12,7 +12,7 @@ from sremote.connectors.base import OutputSink
 from sremote.errors import ConnectionLost, FormatError, LineTimeout, OutcomeUnknown, SremoteError
 from sremote.host import Host
 from sremote.interpreter import frames
-from sremote.interpreter.wire import Buffer
+from sremote.interpreter.wire import Buffer, Message
 from sremote.stream import INLINE, Stream, lost
 
 CANCEL_TIMEOUT = 10.0
@@ -63,6 +63,13 @@ class Call:
             except Exception as error:
                 self.output_error = error
                 self.ended.set()
+
+    def print_rest(self, response: Message) -> None:
+        """Hand on the output that a line which dropped did not bring."""
+        for stream, printed in self.printed.items():
+            rest = response.get(stream)[printed:]
+            if self.output is not None and rest and "omitted" not in response.header:
+                self.output(stream, bytes(rest))  # type: ignore[arg-type]
 
     def take(self, payload: memoryview) -> bool:
         """Take a part of the response; say whether it is whole now."""

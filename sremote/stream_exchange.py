@@ -13,7 +13,7 @@ from sremote.connectors.base import OutputSink
 from sremote.errors import LineError, OutcomeUnknown
 from sremote.exchange import WALLTIME_MARGIN
 from sremote.host import Host
-from sremote.interpreter.wire import Message
+from sremote.interpreter.wire import Message, parse
 from sremote.line import Call, Line
 from sremote.reconnect import again
 
@@ -45,7 +45,7 @@ class StreamExchange:
             return line.response(call, timeout)
 
         try:
-            return again(self._host.connector, attempt)
+            response = again(self._host.connector, attempt)
         except LineError as error:
             if not call.sent:
                 raise
@@ -54,6 +54,8 @@ class StreamExchange:
                 f"Its response, if any, is in jobs/{job_id} there.",
                 job_id=job_id,
             ) from error
+        call.print_rest(parse(response))
+        return response
 
     def close(self) -> None:
         """Let the far side remove the finished jobs and end."""
