@@ -302,7 +302,7 @@ def reduction(value: Any, name: str, allowed: Container[str]) -> Optional[Reduct
     if isinstance(value, enum.Enum):
         return make_enum, (name, value.value)
     if is_allowed and hasattr(value, "__dataclass_fields__"):
-        fields = [field for field in value.__dataclass_fields__ if hasattr(value, field)]
+        fields = [field for field in _field_names(value) if hasattr(value, field)]
         return make_dataclass, (name, {field: getattr(value, field) for field in fields})
     if is_allowed and isinstance(value, tuple):
         return make_namedtuple, (name, tuple(value))

@@ -291,3 +291,12 @@ def kill_parent(path, until):
     """Kill the process that oversees this one, and go on."""
     os.kill(os.getppid(), signal.SIGKILL)
     return note_and_wait(path, until, "finished alone")
+
+
+def fill(path):
+    """Use up all the space there is."""
+    with contextlib.suppress(OSError), open(path, "ab", buffering=0) as file:
+        for size in (4096, 1):
+            with contextlib.suppress(OSError):
+                while True:
+                    file.write(bytes(size))

@@ -61,7 +61,7 @@ def test_an_exception_of_any_length_comes_back(far_side: FarSide) -> None:
 
 def test_the_traceback_begins_in_the_users_code(far_side: FarSide) -> None:
     job = far_side.call("json", "loads", "{")
-    assert "interpreter/run.py" not in job.response.header["error"]["traceback"]
+    assert "interpreter/execution.py" not in job.response.header["error"]["traceback"]
 
 
 def test_endless_recursion_is_an_exception(far_side: FarSide) -> None:
