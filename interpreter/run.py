@@ -6,25 +6,20 @@ how the process ended where the process could not.
 """
 
 import atexit
-import contextlib
-import io
 import os
 import signal
 import sys
-import tempfile
 import threading
 import time
-from typing import Any, Callable, Dict, Mapping, NamedTuple, NoReturn, Optional, TextIO
+from typing import Any, Callable, Dict, Mapping, NamedTuple, NoReturn, Optional
 
-from . import surroundings
-from .errors import FormatError, SremoteError, ValueRefused
-from .failures import describe
-from .functions import Refusal, fresh_main, import_dill, load_function, undill
+from .errors import FormatError
+from .execution import carry_out, prepare
+from .functions import Refusal
 from .job import Job
 from .processes import HOST
-from .requirements import unmet
 from .responses import respond
-from .values import decode, encode
+from .streams import flush, take_streams
 from .wire import Header, Message, parse
 
 KILL_GRACE = 2.0
@@ -108,31 +103,15 @@ def conclude(running: Running, wait_status: int, walltime_exceeded: bool = False
 def _run(running: Running, request: Message, leave: Callable[[], None]) -> NoReturn:
     """Be the job's process: never returns, and leaves a response behind if it can."""
     job, header = running.job, running.request
-    allowed = frozenset(header.get("allow") or ())
     message = Message({})
-    outcome: Dict[str, Any]
     process = os.getpid()
     try:
-        try:
-            os.setsid()
-            leave()
-            _take_over(job, request)
-            types_by_name = AllowedTypes(allowed)
-            function, arguments, keywords = _prepare(request, types_by_name)
-            result = function(*arguments, **keywords)
-            _settle()
-            outcome = _encode_result(header, message, result, allowed)
-        except Refusal as refusal:
-            outcome = {"outcome": "refused", "reason": refusal.reason, "text": str(refusal)}
-        except SystemExit as leaving:
-            _settle()
-            outcome = {"outcome": "exited", "status": _exit_status(leaving)}
-        except BaseException as error:
-            _settle()
-            outcome = {"outcome": "raised", "error": describe(error, message, allowed)}
+        os.setsid()
+        leave()
+        outcome = carry_out(request, message, lambda: _enter(job, request), _settle)
         if os.getpid() != process:
             _end_fork(outcome)
-        _flush()
+        flush()
         try:
             respond(job, header, started=running.started, message=message, **outcome)
         except OSError as error:  # the disk is full, say: without the value there may be room
@@ -144,130 +123,23 @@ def _run(running: Running, request: Message, leave: Callable[[], None]) -> NoRet
         os._exit(70)  # EX_SOFTWARE of sysexits.h
 
 
-def _take_over(job: Job, request: Message) -> None:
-    """Become the process of a job: claim it, and point the standard streams at its files."""
+def _enter(job: Job, request: Message) -> None:
+    """Become the process of a job: claim it, write to its files, and take on the surroundings that it asks for."""
     try:
         if not job.claim() or job.finished():
             os._exit(0)
-        _take_streams(job, request)
+        take_streams(job, request)
     except OSError as error:
         raise Refusal("host", "the job's files cannot be written: {}".format(error.strerror)) from None
+    prepare(request.header)
 
 
 def _end_fork(outcome: Mapping[str, Any]) -> NoReturn:
     """End a process that the user's code has forked and that came back here; the response is not its own to write."""
     if outcome["outcome"] == "raised":
         sys.stderr.write(outcome["error"]["traceback"])
-    _flush()
+    flush()
     os._exit(outcome.get("status", 0 if outcome["outcome"] == "returned" else 1))
-
-
-def _prepare(request: Message, types_by_name: Mapping[str, type]) -> Any:
-    header = request.header
-    try:
-        surroundings.enter(header.get("surroundings") or {})
-    except SremoteError as error:
-        raise Refusal("directory", str(error)) from None
-    missing = unmet(header.get("require") or {})
-    if missing:
-        raise Refusal("version", "; ".join(missing))
-    fresh_main()
-    try:
-        if header.get("encoding") == "dill":
-            arguments, keywords = undill(request.get("value"), header["dill"])
-        elif header["target"]["kind"] in ("source", "dill"):
-            # The code may bring the classes of its arguments along.
-            function = load_function(request, types_by_name)
-            arguments, keywords = decode(request, "value", types_by_name)
-            return function, arguments, keywords
-        else:
-            arguments, keywords = decode(request, "value", types_by_name)
-    except (FormatError, ValueRefused) as error:
-        raise Refusal("arguments", "the arguments cannot be read here: {}".format(error)) from None
-    if header["target"]["kind"] == "command":
-        return _become, arguments, keywords
-    return load_function(request, types_by_name), arguments, keywords
-
-
-def _become(*argv: str) -> NoReturn:
-    """Replace this process by a command; its parent reports how that ends."""
-    _flush()
-    for number in (signal.SIGPIPE, signal.SIGXFSZ):
-        signal.signal(number, signal.SIG_DFL)
-    try:
-        os.execvp(argv[0], list(argv))
-    except OSError as error:
-        raise Refusal("command", "{}: {}".format(argv[0], error.strerror)) from None
-
-
-def _encode_result(header: Header, message: Message, result: Any, allowed: Any) -> Dict[str, Any]:
-    if header.get("encoding") == "dill":
-        message.add("value", import_dill(header["dill"]["dill"]).dumps(result, recurse=True))
-        return {"outcome": "returned", "encoding": "dill"}
-    try:
-        encode(message, "value", result, allowed)
-    except ValueRefused as error:
-        del message.sections[:]
-        return {"outcome": "unencodable", "text": error.message}
-    return {"outcome": "returned"}
-
-
-class AllowedTypes(Mapping[str, type]):
-    """The user's own types by name, imported when one is met."""
-
-    def __init__(self, names: "frozenset[str]") -> None:
-        self._names = names
-
-    def __getitem__(self, name: str) -> type:
-        if name not in self._names:
-            raise KeyError(name)
-        module, _, qualname = name.partition(":")
-        sent = getattr(sys.modules["__main__"], qualname, None)
-        if isinstance(sent, type):
-            return sent
-        try:
-            __import__(module)
-            found: Any = sys.modules[module]
-            for part in qualname.split("."):
-                found = getattr(found, part)
-        except (ImportError, AttributeError):
-            raise ValueRefused("there is no {} here".format(name.replace(":", "."))) from None
-        return found  # type: ignore[no-any-return]
-
-    def __iter__(self) -> Any:
-        return iter(self._names)
-
-    def __len__(self) -> int:
-        return len(self._names)
-
-
-def _take_streams(job: Job, request: Message) -> None:
-    """Point the standard streams at the job's files, for this process and its children."""
-    for name, number in (("stdout", 1), ("stderr", 2)):
-        file = os.open(job.path(name), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        os.dup2(file, number)
-        os.close(file)
-    if request.has("stdin"):
-        with tempfile.TemporaryFile(dir=job.directory) as stdin:
-            stdin.write(request.get("stdin"))
-            stdin.flush()
-            stdin.seek(0)
-            os.dup2(stdin.fileno(), 0)
-    else:
-        null = os.open(os.devnull, os.O_RDONLY)
-        os.dup2(null, 0)
-        os.close(null)
-    sys.stdin = sys.__stdin__ = open(0, encoding="utf-8", errors="surrogateescape", closefd=False)  # type: ignore[misc]
-    sys.stdout = sys.__stdout__ = _text_stream(1)  # type: ignore[misc]
-    sys.stderr = sys.__stderr__ = _text_stream(2)  # type: ignore[misc]
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
-
-
-def _text_stream(number: int) -> TextIO:
-    binary = open(number, "wb", closefd=False)
-    return io.TextIOWrapper(binary, encoding="utf-8", errors="backslashreplace", line_buffering=True)
 
 
 def _settle() -> None:
@@ -276,24 +148,6 @@ def _settle() -> None:
     if shutdown is not None:
         shutdown()
     atexit._run_exitfuncs()
-
-
-def _flush() -> None:
-    for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
-        try:
-            stream.flush()
-        except (OSError, ValueError, AttributeError):  # the user's code closed or replaced it
-            continue
-
-
-def _exit_status(leaving: SystemExit) -> int:
-    if leaving.code is None:
-        return 0
-    if isinstance(leaving.code, int):
-        return leaving.code & 0xFF
-    with contextlib.suppress(Exception):
-        print(leaving.code, file=sys.stderr)
-    return 1
 
 
 def _out_of_memory_kills() -> int:
