@@ -69,7 +69,8 @@ def install(bundle):
         os.rename(beside, home)
     except OSError as error:
         if not os.path.isfile(start):
-            sys.exit("sremote: cannot install the interpreter in {}: {}".format(root, error))
+            os.write(2, "sremote: cannot install the interpreter in {}: {}\n".format(root, error).encode())
+            sys.exit(96)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 

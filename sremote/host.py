@@ -9,6 +9,7 @@ import secrets
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from shlex import join, quote
 from typing import Any, BinaryIO
 
 from sremote.bundle import interpreter_bundle, interpreter_digest, interpreter_files
@@ -39,6 +40,7 @@ _AFTER_PREAMBLE = (
 EXIT_PREAMBLE = 97
 """What a command ends with where the preamble failed."""
 
+EXIT_NO_ROOT = 96
 EXIT_NO_ENVIRONMENT = 98
 EXIT_NO_PYTHON = 99
 """What ``interpreter.sh --serve`` ends with where it cannot start."""
@@ -165,8 +167,9 @@ class Host:
         """Return the command that runs the preamble, then ``argv``."""
         if not self.preamble:
             return list(argv)
-        script = "{ " + self.preamble + f'\n}} || exit {EXIT_PREAMBLE}; exec "$@" <&3 3<&- >&4 4>&-'
-        return ["sh", "-c", _AFTER_PREAMBLE, "sh", script, "sremote", *argv]
+        # No positional parameters: a script that is sourced would take them for its own.
+        script = f"eval {quote(self.preamble)} || exit {EXIT_PREAMBLE}; exec {join(argv)} <&3 3<&- >&4 4>&-"
+        return ["sh", "-c", _AFTER_PREAMBLE, "sh", script]
 
     def probe(self, *, again: bool = False) -> Probe:
         """Return what is there: one round trip the first time, none later unless ``again``.

@@ -17,7 +17,7 @@ from contextlib import suppress
 from sremote.bundle import interpreter_bundle, interpreter_digest, interpreter_files
 from sremote.connectors.base import Completed, Process
 from sremote.errors import ConnectionLost, FormatError, LineTimeout, SremoteError
-from sremote.host import Host, Probe
+from sremote.host import EXIT_NO_ROOT, Host, Probe
 from sremote.interpreter import frames
 
 log = logging.getLogger("sremote")
@@ -44,7 +44,8 @@ class Stream:
         self._greeted = threading.Event()
         self._errors = bytearray()
         self._process: Process = host.connector.start(host.command(_command(host, first)))
-        threading.Thread(target=self._read_errors, name=f"sremote errors {host.name}", daemon=True).start()
+        self._error_reader = threading.Thread(target=self._read_errors, name=f"sremote errors {host.name}", daemon=True)
+        self._error_reader.start()
 
     def write(self, head: bytes, payload: bytes | memoryview = b"") -> None:
         """Send the head of a frame and its payload, which other threads' frames do not part."""
@@ -70,7 +71,8 @@ class Stream:
                 else:
                     yield kind, number, payload
         status = self._process.wait(CLOSE_TIMEOUT)
-        if not self._greeted.is_set() and status > 0:
+        if status == EXIT_NO_ROOT or (not self._greeted.is_set() and status > 0):
+            self._error_reader.join(CLOSE_TIMEOUT)
             raise self._host.failure_to_start(Completed(status, b"", bytes(self._errors)))
 
     def wait_for_greeting(self) -> None:
