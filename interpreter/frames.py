@@ -11,9 +11,10 @@ frames of several calls can take turns.
 """
 
 import struct
-from typing import Iterator, Tuple, Union
+from typing import Iterator, Sequence, Tuple, Union
 
 from .errors import FormatError
+from .wire import Buffer
 
 HEAD = struct.Struct(">BII")
 CHUNK = 1 << 17
@@ -41,12 +42,34 @@ UNKNOWN = 10
 REFUSED = 11
 """To the client: a sentence; the request could not be kept, and nothing was run."""
 
+SESSION = 12
+"""To the host, first of all: this stream is a session; a JSON object with its options."""
+EVALUATE = 13
+"""To a session: 2 bytes with the length of the function's name, ``module:function``, and the
+pickle of its arguments and keywords; for a call that fits a frame and holds no arrays."""
+VALUE = 14
+"""From a session: the pickle of the value that EVALUATE's function returned."""
+PRELOAD = 15
+"""To the host: a JSON list of modules to import now, so that every call finds them imported."""
+
 Frame = Tuple[int, int, memoryview]
 
 
 def pack(kind: int, call: int, payload: Union[bytes, bytearray, memoryview]) -> bytes:
     """Return a frame whose payload is small enough to be copied."""
     return HEAD.pack(kind, call, len(payload)) + bytes(payload)
+
+
+def pieces(buffers: Sequence[Buffer], first: int) -> Iterator[memoryview]:
+    """Cut buffers into pieces that fit a frame, ``first`` bytes for the first one; at least one piece."""
+    room, empty = first, True
+    for buffer in buffers:
+        view = memoryview(buffer).cast("B")
+        while view:
+            yield view[:room]
+            view, room, empty = view[room:], CHUNK, False
+    if empty:
+        yield memoryview(b"")
 
 
 class FrameReader:
@@ -66,7 +89,7 @@ class FrameReader:
         with memoryview(self._buffer) as view:
             while len(view) - position >= HEAD.size:
                 kind, call, length = HEAD.unpack_from(view, position)
-                if length > CHUNK or not CALL <= kind <= REFUSED:
+                if length > CHUNK or not CALL <= kind <= PRELOAD:
                     raise FormatError("the stream is damaged: frame of kind {}, {} bytes".format(kind, length))
                 end = position + HEAD.size + length
                 if end > len(view):

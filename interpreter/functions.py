@@ -26,7 +26,7 @@ def load_function(request: Message, types_by_name: Mapping[str, type]) -> Callab
     """Return the function of a request's ``target``.  Raises Refusal where it cannot be had here."""
     target = request.header["target"]
     if target["kind"] == "name":
-        return _by_name(target["module"], target["function"])
+        return find_function(target["module"], target["function"])
     if target["kind"] == "source":
         return _from_source(request, target, types_by_name)
     if target["kind"] == "dill":
@@ -36,7 +36,8 @@ def load_function(request: Message, types_by_name: Mapping[str, type]) -> Callab
     raise Refusal("request", "this interpreter knows no target of kind {!r}".format(target["kind"]))
 
 
-def _by_name(module_name: str, function_name: str) -> Callable[..., Any]:
+def find_function(module_name: str, function_name: str) -> Callable[..., Any]:
+    """Return a function of a module, imported where it is not yet.  Raises Refusal where it is not here."""
     try:
         found: Any = importlib.import_module(module_name)
     except ModuleNotFoundError as error:

@@ -33,6 +33,9 @@ ADOPT_PATIENCE = 40
 """Looks at a job whose process is gone, or cannot be judged from here, before that counts:
 its parent may be about to say how it ended, and a file server may be late."""
 
+EXIT_NO_ROOT = 96
+"""Nothing can be written where jobs would be kept; nothing has run."""
+
 _SIZE = struct.Struct(">Q")
 
 
@@ -56,8 +59,18 @@ class _Call:
 
 
 def serve(root: str, first: bytes) -> None:
-    """Serve the stream on file descriptors 0 and 1 until it ends; ``first`` is what has been read of it."""
-    Server(os.path.join(root, "jobs"), *_take_stream()).run(first)
+    """Serve the stream on file descriptors 0 and 1 until it ends; ``first`` is what has been read of it.
+
+    The first frame tells whether it carries calls or is a session.
+    """
+    first = first or os.read(0, frames.CHUNK)
+    incoming, outgoing = _take_stream()
+    if first[:1] == bytes([frames.SESSION]):
+        from .session import Session
+
+        Session(incoming, outgoing).run(first)
+    else:
+        Server(os.path.join(root, "jobs"), incoming, outgoing).run(first)
 
 
 def _take_stream() -> "tuple[int, int]":
@@ -67,7 +80,6 @@ def _take_stream() -> "tuple[int, int]":
     for number in (0, 1):
         os.dup2(null, number)
     os.close(null)
-    os.set_blocking(outgoing, False)
     return incoming, outgoing
 
 
@@ -78,6 +90,7 @@ class Server:
         self._folder = folder
         self._incoming = incoming
         self._outgoing = outgoing
+        os.set_blocking(outgoing, False)
         self._frames = frames.FrameReader()
         self._calls: Dict[int, _Call] = {}
         self._waiting: Deque[_Call] = deque()
@@ -93,7 +106,11 @@ class Server:
 
     def run(self, first: bytes) -> None:
         """Serve until the client has gone and no job runs any more."""
-        os.makedirs(self._folder, mode=0o700, exist_ok=True)
+        try:
+            os.makedirs(self._folder, mode=0o700, exist_ok=True)
+        except OSError as error:
+            sys.stderr.write("sremote: cannot keep jobs: {}\n".format(error))
+            sys.exit(EXIT_NO_ROOT)
         signal.set_wakeup_fd(self._wakeup)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)

@@ -13,17 +13,18 @@ from typing import TYPE_CHECKING, Any, Self
 
 from sremote import trees
 from sremote.allowed import allowed_types
+from sremote.arguments import add_arguments, split_arguments
 from sremote.bundle import interpreter_digest
 from sremote.by_value import dill_dumps, dill_origin
 from sremote.connectors.base import Capability, OutputSink
 from sremote.echo import Echo
-from sremote.errors import UsageError, ValueRefused
+from sremote.errors import UsageError
 from sremote.exchange import FileExchange
 from sremote.functions import add_function, target_by_name
 from sremote.host import Host, Probe
-from sremote.interpreter.values import encode
 from sremote.interpreter.wire import Header, Message
 from sremote.job import Job
+from sremote.session import Session
 from sremote.stream_exchange import StreamExchange
 from sremote.version import __version__
 
@@ -135,7 +136,7 @@ class Client:
 
         Raises what the function raised, and the errors of ``sremote.errors``.
         """
-        positional, keywords = _arguments(args, kwargs)
+        positional, keywords = split_arguments(args, kwargs)
         return self._call(
             lambda _: target_by_name(module, function),
             positional,
@@ -192,6 +193,28 @@ class Client:
             echo,
         )
         return CommandResult(job.exit_status(), job.output("stdout"), job.output("stderr"))
+
+    def session(
+        self,
+        *,
+        preload: Sequence[str] = (),
+        env: Mapping[str, str] | None = None,
+        env_default: Mapping[str, str] | None = None,
+        path: Sequence[str] = (),
+        cwd: str | None = None,
+        login_env: bool | None = None,
+        echo: bool = True,
+    ) -> Session:
+        """Start a living process on the host: its calls keep what they import and make, and are fast.
+
+        ``preload`` names modules to import at once; the other arguments are as for
+        ``call``.  A dropped line ends it.  Raises UsageError where the connector has
+        no streams.
+        """
+        if Capability.STREAM not in self.host.connector.capabilities:
+            raise UsageError(f"{self.host.where}: its connector has no streams, which a session needs")
+        surroundings = self._surroundings(env, env_default, path, cwd, login_env)
+        return Session(self.host, surroundings, preload=preload, output=Echo() if echo else None)
 
     def push(self, local: str | Path, remote: str) -> None:
         """Copy a file or folder to the host: ``local`` becomes ``remote`` (absolute, or relative to home).
@@ -348,23 +371,9 @@ class Client:
             request.add("value", dill_dumps((args, kwargs)))
             request.header.update(encoding="dill", dill=dill_origin(self.host))
             return
-        try:
-            encode(request, "value", (args, kwargs), allowed_types)
-        except ValueRefused as error:
-            said = error.message.replace("value[0]", "args", 1).replace("value[1]", "kwargs", 1)
-            raise ValueRefused(said, "Send plain data, sremote.allow(...) the type, or set trust=True.") from None
+        add_arguments(request, args, kwargs, allowed_types)
 
 
 def new_job_id() -> str:
     """Return a new job id: the time in UTC, for people, and 64 random bits."""
     return time.strftime("%Y%m%dT%H%M%S", time.gmtime()) + "-" + secrets.token_hex(8)
-
-
-def _arguments(args: Any, kwargs: Mapping[str, Any] | None) -> tuple[list[Any], dict[str, Any]]:
-    if isinstance(args, Mapping):
-        if kwargs is not None:
-            raise UsageError("args is a mapping of keywords, so kwargs must not be given too")
-        return [], dict(args)
-    if not isinstance(args, list | tuple):
-        raise UsageError(f"args is {args!r}, not a list, tuple or mapping", "For one argument: [value].")
-    return list(args), dict(kwargs or {})

@@ -88,7 +88,7 @@ class Call:
         name = self.job_id.encode("ascii")
         head = bytes([len(name)]) + name + _SIZE.pack(size)
         kind = frames.CALL
-        for part in _pieces(self.request, frames.CHUNK - len(head)):
+        for part in frames.pieces(self.request, frames.CHUNK - len(head)):
             yield frames.HEAD.pack(kind, self.number, len(head) + len(part)) + head
             yield part
             kind, head = frames.DATA, b""
@@ -225,15 +225,3 @@ class Line:
         for call in calls:
             call.error = self._failure
             call.ended.set()
-
-
-def _pieces(buffers: Sequence[Buffer], first: int) -> Iterator[memoryview]:
-    """Cut buffers into pieces that fit a frame, ``first`` bytes for the first; at least one piece."""
-    room, empty = first, True
-    for buffer in buffers:
-        view = memoryview(buffer).cast("B")
-        while view:
-            yield view[:room]
-            view, room, empty = view[room:], frames.CHUNK, False
-    if empty:
-        yield memoryview(b"")
