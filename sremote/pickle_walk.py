@@ -23,7 +23,7 @@ FREE = 100 << 20
 
 _ONE = re.compile(op.SCALAR, re.DOTALL)
 _RUN = re.compile(rb"(?:" + op.SCALAR + rb")++", re.DOTALL)
-_SCALARS = frozenset(b"N\x88\x89KMJG")
+_SCALARS = {ord("N"): 1, 0x88: 1, 0x89: 1, ord("K"): 2, ord("M"): 3, ord("J"): 5, ord("G"): 9}
 _WHOLE_RUN = frozenset((op.APPENDS, op.TUPLE, op.ADDITEMS))
 _CONTAINERS = frozenset((op.EMPTY_LIST, op.EMPTY_DICT, op.EMPTY_SET))
 _FILLED = {
@@ -61,10 +61,15 @@ class _Walk:
         while True:
             opcode = content[position]
             position += 1
-            if opcode in _SCALARS:
-                position = self._scalars(position - 1)
-            elif opcode == op.MEMOIZE:
+            if opcode == op.MEMOIZE:
                 memo.append(stack[-1])
+            elif opcode in _SCALARS:
+                end = position + _SCALARS[opcode] - 1
+                if content[end] in _SCALARS:
+                    position = self._scalars(position - 1)
+                else:
+                    position = end
+                    stack.append(_LEAF)
             elif opcode == op.BINGET:
                 stack.append(memo[content[position]])
                 position += 1
@@ -73,6 +78,8 @@ class _Walk:
                 size = int.from_bytes(content[position : position + width], "little")
                 position += width + size
                 stack.append((0, size + 1, 0))
+            elif opcode in op.SHORT_TUPLES:
+                self._nest(self._take(opcode))
             elif opcode == op.MARK:
                 self._marks.append(len(stack))
             elif opcode == op.LONG_BINGET:
@@ -86,7 +93,7 @@ class _Walk:
                 self._make(opcode)
 
     def _scalars(self, start: int) -> int:
-        """Push the scalars that stand at ``start``, and return where they end."""
+        """Push the many scalars that stand at ``start``, and return where they end."""
         run = _RUN.match(self._content, start)
         if run is None:
             raise IndexError
@@ -121,7 +128,7 @@ class _Walk:
                 raise FormatError("the value calls something that is not a constructor")
             self._spend(items)
             self._nest(items)
-        elif opcode == op.TUPLE or opcode in op.SHORT_TUPLES:
+        elif opcode == op.TUPLE:
             self._nest(items)
 
     def _take(self, opcode: int) -> list[Any]:
@@ -148,10 +155,14 @@ class _Walk:
         container[1] += _size(items)
 
     def _nest(self, items: list[Any]) -> None:
-        depth = 1 + max([item[0] for item in items], default=0)
+        depth = size = 1
+        for item_depth, item_size, _ in items:
+            size += item_size
+            if item_depth >= depth:
+                depth = item_depth + 1
         if depth > DEPTH_LIMIT:
             raise FormatError(f"the value has more than {DEPTH_LIMIT} tuples within each other")
-        self._stack.append((depth, 1 + _size(items), 0))
+        self._stack.append((depth, size, 0))
 
     def _spend(self, items: list[Any]) -> None:
         """Count what is hashed or copied."""
