@@ -17,7 +17,7 @@ import shutil
 from typing import Any, BinaryIO, Dict, List, Optional
 
 from .processes import HOST, is_alive, this_process
-from .wire import Buffer, Message
+from .wire import Message
 
 
 class Job:
@@ -54,7 +54,8 @@ class Job:
 
     def drop_incoming(self) -> None:
         """Remove a request that has not become a job."""
-        shutil.rmtree(self.incoming, ignore_errors=True)
+        if os.path.isdir(self.incoming):
+            shutil.rmtree(self.incoming, ignore_errors=True)
 
     def open_outputs(self) -> List[int]:
         """Make the output files, and return descriptors to read stdout and stderr as they grow."""
@@ -69,14 +70,16 @@ class Job:
         process = this_process()
         os.mkdir(aside, 0o700)
         try:
-            write_whole(os.path.join(aside, "owner"), [json.dumps(process).encode()], flush=False)
+            with open(os.path.join(aside, "owner"), "w") as file:
+                json.dump(process, file)
             os.rename(aside, self.path("claim"))
+            return True
         except OSError:  # it stands; or the answer was lost on its way from a file server, so look
-            if self.owner() is None:
-                raise
-        finally:
             shutil.rmtree(aside, ignore_errors=True)
-        return self.owner() == process
+            owner = self.owner()
+            if owner is None:
+                raise
+            return owner == process
 
     def claimed(self) -> bool:
         """Say whether a process has claimed the job."""
@@ -108,34 +111,19 @@ class Job:
         return os.path.exists(self.path("response"))
 
     def finish(self, response: Message) -> bool:
-        """Write the response, unless there is one already; say whether this one counts."""
-        return write_whole(self.path("response"), response.chunks(), replace=False)
+        """Write the response, unless there is one already; say whether this one counts.
 
-    def drop(self) -> None:
-        """Remove the job with all that belongs to it."""
-        gone = "{}.{}-{}.partial".format(self.directory, HOST, os.getpid())
-        with contextlib.suppress(OSError):
-            os.rename(self.directory, gone)  # at once, as a request without its claim would be run again
-        shutil.rmtree(gone, ignore_errors=True)
-        self.drop_incoming()
-
-
-def write_whole(path: str, chunks: List[Buffer], replace: bool = True, flush: bool = True) -> bool:
-    """Write a file beside its place, flush it to disk, and put it there in one step.
-
-    Without ``flush`` the kernel writes it to disk in its own time.  Without
-    ``replace`` a file that is there already stays; returns whether the new one counts.
-    """
-    beside = "{}.{}.{}".format(path, HOST, os.getpid())
-    try:
-        with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            os.fchmod(file.fileno(), 0o600)  # whatever umask the user's code has set
-            for chunk in chunks:
-                file.write(chunk)
-            if flush:
+        It is written beside its place, flushed to disk, and put there in one step.
+        """
+        path = self.path("response")
+        beside = "{}.{}.{}".format(path, HOST, os.getpid())
+        try:
+            with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+                os.fchmod(file.fileno(), 0o600)  # whatever umask the user's code has set
+                for chunk in response.chunks():
+                    file.write(chunk)
                 file.flush()
                 os.fsync(file.fileno())
-        if not replace:
             try:
                 os.link(beside, path)
             except FileExistsError:
@@ -144,9 +132,26 @@ def write_whole(path: str, chunks: List[Buffer], replace: bool = True, flush: bo
                 if os.path.exists(path):
                     return False
                 os.rename(beside, path)
-        else:
-            os.rename(beside, path)
-        return True
-    finally:
+            return True
+        finally:
+            with contextlib.suppress(OSError):
+                os.unlink(beside)
+
+    def drop(self) -> None:
+        """Remove the job with all that belongs to it."""
+        gone = "{}.{}-{}.partial".format(self.directory, HOST, os.getpid())
         with contextlib.suppress(OSError):
-            os.unlink(beside)
+            os.rename(self.directory, gone)  # at once, as a request without its claim would be run again
+        remove_folder(gone)
+        self.drop_incoming()
+
+
+def remove_folder(folder: str) -> None:
+    """Remove a job's folder and what is in it, without a second look where it holds what is expected."""
+    try:
+        for name in ("request", "stdout", "stderr", "response", "claim/owner"):
+            os.unlink(os.path.join(folder, name))
+        os.rmdir(os.path.join(folder, "claim"))
+        os.rmdir(folder)
+    except OSError:
+        shutil.rmtree(folder, ignore_errors=True)

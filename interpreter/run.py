@@ -55,12 +55,18 @@ def read_request(job: Job) -> Message:
     return request
 
 
-def start(job: Job, request: Message, leave: Callable[[], None] = lambda: None) -> Running:
-    """Fork the process that runs a request; there, ``leave`` gives up what belongs to the parent."""
+def start(
+    job: Job, request: Message, leave: Callable[[], None] = lambda: None, announce: Callable[[], None] = lambda: None
+) -> Running:
+    """Fork the process that runs a request.
+
+    There, ``leave`` gives up what belongs to the parent, and ``announce`` tells it
+    that the response is written, which it is a little before the process has ended.
+    """
     running = Running(job, request.header, 0, time.time(), _out_of_memory_kills())
     pid = os.fork()
     if pid == 0:
-        _run(running, request, leave)
+        _run(running, request, leave, announce)
     return running._replace(pid=pid)
 
 
@@ -100,7 +106,7 @@ def conclude(running: Running, wait_status: int, walltime_exceeded: bool = False
     return True
 
 
-def _run(running: Running, request: Message, leave: Callable[[], None]) -> NoReturn:
+def _run(running: Running, request: Message, leave: Callable[[], None], announce: Callable[[], None]) -> NoReturn:
     """Be the job's process: never returns, and leaves a response behind if it can."""
     job, header = running.job, running.request
     message = Message({})
@@ -116,6 +122,7 @@ def _run(running: Running, request: Message, leave: Callable[[], None]) -> NoRet
             respond(job, header, started=running.started, message=message, **outcome)
         except OSError as error:  # the disk is full, say: without the value there may be room
             respond(job, header, started=running.started, outcome="unwritten", text=error.strerror)
+        announce()
         os._exit(0)
     except BaseException as error:  # the parent tries once more
         os.write(2, "sremote: cannot write the response: {}\n".format(error).encode())

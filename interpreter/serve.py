@@ -6,6 +6,9 @@ response is read from there as the line takes it, so the loop's memory does not
 grow with either.  When the client goes, the jobs that run are seen to their ends.
 """
 
+import contextlib
+import importlib
+import json
 import os
 import select
 import signal
@@ -37,6 +40,7 @@ EXIT_NO_ROOT = 96
 """Nothing can be written where jobs would be kept; nothing has run."""
 
 _SIZE = struct.Struct(">Q")
+_PID = struct.Struct("=i")
 
 
 class _Call:
@@ -51,6 +55,8 @@ class _Call:
         self.running: Optional[Running] = None
         self.deadline: Optional[float] = None
         """When it is to be stopped, or killed once it is ``stopping``."""
+        self.answered = False
+        """Whether its response has been taken up, though its process may not have ended."""
         self.stopping = False
         self.out_of_time = False
         self.outputs: List[int] = []
@@ -101,7 +107,8 @@ class Server:
         self._line_size = 0
         self._client = True
         self._ended, self._wakeup = os.pipe()
-        for end in (self._ended, self._wakeup):
+        self._answered, self._answers = os.pipe()
+        for end in (self._ended, self._wakeup, self._answered):
             os.set_blocking(end, False)
 
     def run(self, first: bytes) -> None:
@@ -126,11 +133,13 @@ class Server:
                 self._write_stream()
             if not (self._client or self._running or self._waiting):
                 return
-            reading = [self._ended] + ([self._incoming] if self._client else [])
+            reading = [self._ended, self._answered] + ([self._incoming] if self._client else [])
             writing = [self._outgoing] if self._line and self._client else []
             readable, _, _ = select.select(reading, writing, [], self._pause())
             if self._ended in readable:
                 os.read(self._ended, 4096)
+            if self._answered in readable:
+                self._hear_answers()
             if self._incoming in readable:
                 self._read_stream()
 
@@ -171,6 +180,8 @@ class Server:
             for kind, number, payload in self._frames.feed(data):
                 if kind == frames.CALL:
                     self._begin(number, payload)
+                elif kind == frames.PRELOAD:
+                    self._preload(json.loads(bytes(payload).decode("utf-8")))
                 elif number not in self._calls:
                     continue
                 elif kind == frames.DATA:
@@ -182,6 +193,14 @@ class Server:
         except FormatError as error:
             sys.stderr.write("sremote: {}\n".format(error))
             self._lose_client()
+
+    def _preload(self, modules: List[str]) -> None:
+        """Import modules for the calls to come; what does not go is left to the call that needs it."""
+        for name in modules:
+            try:
+                importlib.import_module(name)
+            except Exception as error:
+                sys.stderr.write("sremote: cannot preload {}: {}\n".format(name, error))
 
     def _begin(self, number: int, payload: memoryview) -> None:
         length = payload[0]
@@ -241,7 +260,7 @@ class Server:
         try:
             request = read_request(call.job)
             call.outputs = call.job.open_outputs()
-            call.running = start(call.job, request, self._leave)
+            call.running = start(call.job, request, self._leave, self._announce)
         except FormatError as error:
             respond(call.job, {}, "refused", started=began, reason="request", text=str(error))
             self._respond(call)
@@ -260,8 +279,23 @@ class Server:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-        for number in (self._incoming, self._outgoing, self._ended, self._wakeup):
+        for number in (self._incoming, self._outgoing, self._ended, self._wakeup, self._answered):
             os.close(number)
+
+    def _announce(self) -> None:
+        """Tell the server, from a job's process, that the response is there."""
+        with contextlib.suppress(OSError):  # the user's code may have closed it; then the process's end tells
+            os.write(self._answers, _PID.pack(os.getpid()))
+
+    def _hear_answers(self) -> None:
+        """Send responses as soon as they are written; their processes end meanwhile."""
+        for (pid,) in _PID.iter_unpack(os.read(self._answered, 4096)):
+            call = self._running.get(pid)
+            if call is not None and not call.answered and call.job.finished():
+                call.answered = True
+                call.deadline = None
+                self._send_output(call)
+                self._respond(call)
 
     def _reap(self) -> None:
         while self._running:
@@ -272,7 +306,7 @@ class Server:
             if pid == 0:
                 return
             call = self._running.pop(pid, None)
-            if call is None or call.running is None:
+            if call is None or call.running is None or call.answered:
                 continue
             ours = conclude(call.running, status, call.out_of_time)
             call.running = None

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sremote.connection import connect
     from sremote.errors import SremoteError
     from sremote.job import Job
+    from sremote.session import Session
     from sremote.version import __version__
 
 _PLACES = {
@@ -25,6 +26,7 @@ _PLACES = {
     "Facts": "client",
     "Job": "job",
     "Leftover": "client",
+    "Session": "session",
     "SremoteError": "errors",
     "__version__": "version",
     "allow": "allowed",
@@ -37,6 +39,7 @@ __all__ = [
     "Facts",
     "Job",
     "Leftover",
+    "Session",
     "SremoteError",
     "__version__",
     "allow",

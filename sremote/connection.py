@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sremote.client import Client
 from sremote.connectors.address import parse_address
 from sremote.connectors.registry import make_connector
@@ -20,6 +22,7 @@ def connect(
     trust: bool | None = None,
     login_env: bool | None = None,
     application: str | None = None,
+    preload: Sequence[str] | None = None,
     **connector_options: object,
 ) -> Client:
     """Connect to a host and return a client for it.
@@ -32,8 +35,9 @@ def connect(
     ``preamble`` a shell line to run before everything, such as ``module load
     python``.  ``trust`` lets code come back from that host (default: data only).
     ``login_env`` gives calls the user's login environment.  ``application`` names a
-    shared installation that the host's ``location.json`` knows.  All other keywords
-    are the connector's own options.
+    shared installation that the host's ``location.json`` knows.  ``preload`` names
+    modules that the host imports once, so that calls find them imported.  All other
+    keywords are the connector's own options.
 
     Raises LineError where the host cannot be reached or refuses the sign-in,
     UsageError where the host's name or an option is wrong.
@@ -46,6 +50,7 @@ def connect(
         trust=trust,
         login_env=login_env,
         application=application,
+        preload=None if preload is None else tuple(preload),
         connector=connector_options,
     )
     opened = open_host(settings)
@@ -73,4 +78,5 @@ def open_host(settings: HostSettings) -> Host:
         shared=location.installation,
         temporary=location.temporary,
         working=location.working,
+        preload=settings.preload,
     )

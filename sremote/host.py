@@ -110,7 +110,8 @@ class Host:
     one, ``environment`` an installed one to use (default: ``default`` where it is
     there; "" for none), ``preamble`` a shell line to run before every command,
     ``shared`` the folder of an installation that several users share, ``temporary``
-    and ``working`` the folders for calls' temporary files and to start in.
+    and ``working`` the folders for calls' temporary files and to start in,
+    ``preload`` modules for it to import before the calls of a connection.
     """
 
     def __init__(
@@ -125,6 +126,7 @@ class Host:
         shared: str | None = None,
         temporary: str | None = None,
         working: str | None = None,
+        preload: Sequence[str] = (),
     ) -> None:
         self.connector = connector
         self.name = name or connector.name
@@ -135,6 +137,7 @@ class Host:
         self.shared = shared
         self.temporary = temporary
         self.working = working
+        self.preload = preload
         self._probe: Probe | None = None
         self._ensured: set[str] = set()
 

@@ -25,7 +25,7 @@ import re
 import stat
 import tempfile
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,8 @@ class HostSettings:
     """Whether calls see the environment of the user's login shell."""
     application: str | None = None
     """The application whose shared installation is looked up there."""
+    preload: Sequence[str] = ()
+    """Modules that the host imports once a connection, for all calls."""
     connector: Mapping[str, object] = field(default_factory=dict)
     """The connector's own options, by name."""
     name: str = ""
@@ -73,13 +75,13 @@ class HostSettings:
         return {
             key.name: getattr(self, key.name)
             for key in _KEYS.values()
-            if getattr(self, key.name) not in (None, False, {})
+            if getattr(self, key.name) not in (None, False, (), {})
         }
 
 
 _KEYS = {key.name: key for key in dataclasses.fields(HostSettings) if key.name != "name"}
-_KINDS = {"str": str, "str | None": str, "bool": bool, "Mapping[str, object]": dict}
-_KIND_NAMES = {str: "a string", bool: "true or false", dict: "a table"}
+_KINDS = {"str": str, "str | None": str, "bool": bool, "Sequence[str]": list, "Mapping[str, object]": dict}
+_KIND_NAMES = {str: "a string", bool: "true or false", list: "a list of names", dict: "a table"}
 
 
 def hosts_file() -> Path:
@@ -180,7 +182,7 @@ def _settings(name: str, table: object, where: str) -> HostSettings:
         kind = _KINDS[str(_KEYS[key].type)]
         if not isinstance(value, kind):
             raise UsageError(f"{where} {key} = {value!r} is not {_KIND_NAMES[kind]}")
-    return HostSettings(**table, name=name)
+    return HostSettings(**{**table, "preload": tuple(table.get("preload", ()))}, name=name)
 
 
 def _only_known(table: Mapping[str, object], keys: Mapping[str, object] | list[str], where: str) -> None:

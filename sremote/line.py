@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import struct
 import threading
 from collections.abc import Iterator, Sequence
@@ -103,13 +104,15 @@ class Line:
         self._calls: dict[int, Call] = {}
         self._lock = threading.Lock()
         self._failure: SremoteError | None = None
-        rides = b""
+        riding = False
+        rides = frames.pack(frames.PRELOAD, 0, json.dumps(list(host.preload)).encode()) if host.preload else b""
         if first is not None and sum(len(part) for part in first.request) <= INLINE * 2 // 3:
             self._register(first)
-            rides = b"".join(first.frames())
+            rides += b"".join(first.frames())
+            riding = True
         self._stream = Stream(host, rides)
         threading.Thread(target=self._read, name=f"sremote {host.name}", daemon=True).start()
-        if first is not None and not rides:
+        if first is not None and not riding:
             self.send(first)
 
     @property

@@ -78,7 +78,7 @@ class Session:
     def call_function(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Call a function of this program in the session's process, sent by value; see ``Client.call_function``."""
         request = Message({})
-        request.header["target"] = add_function(request, function, self._host, allowed_types)
+        request.header["target"] = add_function(request, function, self._host, allowed_types, (args, kwargs))
         add_arguments(request, list(args), kwargs, allowed_types)
         return self._call(request, None)
 

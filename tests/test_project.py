@@ -82,6 +82,7 @@ def test_the_exported_names() -> None:
         "Facts",
         "Job",
         "Leftover",
+        "Session",
         "SremoteError",
         "__version__",
         "allow",
