@@ -31,24 +31,21 @@ def jobs(tmp_path: Path) -> Path:
     return tmp_path / "root" / "jobs"
 
 
-@pytest.fixture(params=["local", "ssh", "ssh without streams"])
+@pytest.fixture(params=["streams", "files"])
 def own_client(request, sshd, tmp_path) -> Iterator[sremote.Client]:
-    """A client with a root of its own."""
+    """A client with a root of its own; then one that has the three verbs only."""
     root = str(tmp_path / "root")
-    if request.param == "local":
-        made = sremote.connect("local:", root=root)
-    else:
-        made = connect_to(sshd, root=root)
-        if "without" in request.param:
-            made.host.connector.capabilities &= ~Capability.STREAM
-            made = sremote.Client(Host(made.host.connector, root=root))
+    made = connect_to(sshd, root=root)
+    if request.param == "files":
+        made.host.connector.capabilities &= ~Capability.STREAM
+        made = sremote.Client(Host(made.host.connector, root=root))
     with made as client:
         yield client
 
 
 class TestNothingIsLeft:
     def test_of_many_calls(self, own_client, jobs):
-        for number in range(20):
+        for number in range(10):
             assert own_client.call("operator", "neg", [number]) == -number
         assert len(os.listdir(jobs)) <= 1
         own_client.close()

@@ -69,6 +69,7 @@ class TestOnEveryPython:
     def test_keywords_are_passed_on(self, far_client):
         assert far_client.call_function(user_functions.with_defaults, 1, b=2, table={}) == (1, 2, {})
 
+    @pytest.mark.matrix
     def test_its_traceback_shows_its_own_lines(self, far_client):
         with pytest.raises(TypeError) as caught:
             far_client.call_function(user_functions.double, None)
@@ -83,6 +84,7 @@ class TestOnEveryPython:
         assert found == Point(3, 2, ["a", "shifted"])
         assert type(found) is Point
 
+    @pytest.mark.matrix
     def test_enums_and_named_tuples_travel_both_ways(self, far_client):
         assert far_client.call_function(user_types.other, Colour.RED) is Colour.BLUE
         found = far_client.call_function(user_types.swap, Pair(1, 2))
@@ -90,6 +92,7 @@ class TestOnEveryPython:
         assert type(found) is Pair
 
 
+@pytest.mark.matrix
 class TestLambdas:
     def test_one_in_the_middle_of_a_call_is_found(self, client):
         assert client.call_function(lambda x: x + 1, 3) == 4
@@ -286,6 +289,7 @@ class TestScripts:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
+    @pytest.mark.matrix
     def test_a_function_of_a_script(self, tmp_path, far_python):
         (tmp_path / "helpers.py").write_text("FACTOR = 3\ndef scale(x):\n    return FACTOR * x\n")
         (tmp_path / "script.py").write_text(
@@ -311,6 +315,7 @@ class TestScripts:
         )
         assert self.run(tmp_path, "script.py") == "Point(x=7)\n"
 
+    @pytest.mark.matrix
     def test_a_function_typed_at_the_prompt(self, tmp_path):
         typed = textwrap.dedent(
             f"""
