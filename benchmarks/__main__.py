@@ -14,7 +14,7 @@ import traceback
 from pathlib import Path
 
 from benchmarks.place import prepared_place
-from benchmarks.report import plot, print_table, save
+from benchmarks.report import plot, print_table, save, summary
 from benchmarks.results import Row
 
 NAMES = (
@@ -43,7 +43,9 @@ def main() -> int:
         for name in options.only or NAMES:
             print(f"{name} …", file=sys.stderr, flush=True)
             try:
-                rows.extend(importlib.import_module(f"benchmarks.{name}").measure(place))
+                for row in importlib.import_module(f"benchmarks.{name}").measure(place):
+                    rows.append(row)
+                    print(f"  {summary(row)}", file=sys.stderr, flush=True)
             except Exception:
                 traceback.print_exc()
                 failed = True

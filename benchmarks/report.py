@@ -28,6 +28,13 @@ def print_table(rows: Sequence[Row]) -> None:
     Console(width=None if os.isatty(1) else 160).print(table)
 
 
+def summary(row: Row) -> str:
+    """Return a row in one line."""
+    medians = ", ".join(f"{name} {number(value)}" for name, value in row.medians.items())
+    verdict = "" if row.verdict is None else f": {'met' if row.verdict.met else 'MISSED'}, {row.verdict.text}"
+    return f"{row.what}, {row.unit}: {medians}{verdict}"
+
+
 def save(rows: Sequence[Row], path: Path) -> None:
     """Write the rows and what machine they are of as JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
