@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from sremote.interpreter import main
-from sremote.interpreter.job import Job, write_whole
+from sremote.interpreter.job import Job
 from sremote.interpreter.processes import is_alive, this_process
 from sremote.interpreter.wire import Message, parse
 
@@ -105,11 +105,10 @@ def test_where_there_are_no_hard_links_a_response_is_renamed_and_still_the_first
     test_the_first_response_counts(job)
 
 
-def test_a_file_that_cannot_be_put_in_its_place_leaves_nothing_beside_it(tmp_path: Path) -> None:
-    (tmp_path / "place").mkdir()
-    with pytest.raises(OSError, match="directory"):
-        write_whole(str(tmp_path / "place"), [b"content"])
-    assert os.listdir(tmp_path) == ["place"]
+def test_a_response_that_cannot_be_written_leaves_nothing_behind(job: Job) -> None:
+    with pytest.raises(TypeError):
+        job.finish(Message({"number": object()}))
+    assert os.listdir(job.directory) == []
 
 
 def test_nothing_is_left_of_a_job_that_is_dropped(job: Job) -> None:
