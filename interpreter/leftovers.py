@@ -6,6 +6,7 @@ import time
 from typing import Any, Dict, Iterator, List, Tuple
 
 from .job import Job
+from .processes import this_process
 
 YOUNG = 60.0
 """Seconds for which a file that nobody has claimed may still be on its way in."""
@@ -48,6 +49,8 @@ def remove(root: str, paths: List[str]) -> List[str]:
 def _candidates(root: str, keep: str) -> Iterator[Tuple[str, str, str]]:
     for name in _names(os.path.join(root, "jobs")):
         partial = name.endswith(".new") or ".partial" in name
+        if Job(os.path.join(root, "jobs", name)).owner() == this_process():
+            continue  # the job that is looking
         state = "unclaimed" if partial else _job_state(Job(os.path.join(root, "jobs", name)))
         yield "jobs/" + name, "partial" if partial else "job", state
     for name in _names(os.path.join(root, "interpreter")):

@@ -10,7 +10,12 @@ HOST = os.uname().nodename
 
 def this_process() -> Dict[str, Any]:
     """Return what tells this process from any other: host, boot, pid and start time."""
-    return {"host": HOST, "boot": _boot(), "pid": os.getpid(), "started": _started(os.getpid())}
+    return describe_process(os.getpid())
+
+
+def describe_process(pid: int) -> Dict[str, Any]:
+    """Return the same of another process on this host."""
+    return {"host": HOST, "boot": _boot(), "pid": pid, "started": _started(pid)}
 
 
 def is_alive(process: Dict[str, Any]) -> Optional[bool]:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sremote.allowed import allow
-    from sremote.client import Client, CommandResult, Facts, Leftover
+    from sremote.answers import CommandResult, Facts, Leftover
+    from sremote.client import Client
     from sremote.connection import connect
     from sremote.errors import SremoteError
     from sremote.job import Job
@@ -22,10 +23,10 @@ if TYPE_CHECKING:
 
 _PLACES = {
     "Client": "client",
-    "CommandResult": "client",
-    "Facts": "client",
+    "CommandResult": "answers",
+    "Facts": "answers",
     "Job": "job",
-    "Leftover": "client",
+    "Leftover": "answers",
     "Session": "session",
     "SremoteError": "errors",
     "__version__": "version",

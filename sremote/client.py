@@ -6,13 +6,13 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from sremote import trees
 from sremote.allowed import allowed_types
+from sremote.answers import CommandResult, Facts, Leftover
 from sremote.arguments import add_arguments, split_arguments
 from sremote.bundle import interpreter_digest
 from sremote.by_value import dill_dumps, dill_origin
@@ -26,65 +26,13 @@ from sremote.interpreter.wire import Header, Message
 from sremote.job import Job
 from sremote.session import Session
 from sremote.stream_exchange import StreamExchange
+from sremote.surroundings import Surroundings, surroundings_header
 from sremote.version import __version__
 
 if TYPE_CHECKING:
     from sremote.installer import InstallReport
 
 _FAR_SIDE = "sremote_interpreter"
-
-
-@dataclass(frozen=True)
-class CommandResult:
-    """A command that ended: exit status (minus the signal's number where one ended it) and output."""
-
-    status: int
-    stdout: bytes
-    stderr: bytes
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What a host is."""
-
-    hostname: str
-    user: str
-    home: str
-    python: str
-    version: tuple[int, int, int]
-    implementation: str
-    platform: str
-    machine: str
-    cores: int
-    """Cores that a process there may use."""
-    memory: int | None
-    """Bytes of main memory."""
-    scheduler: str | None
-    """slurm, pbs, lsf, sge or flux, where one is on PATH."""
-    root: str
-    """sremote's folder there."""
-    file_system: str | None
-    """Type of the file system that holds ``root``."""
-    free_bytes: int
-    free_inodes: int
-    environment: str | None
-    """The installed environment that calls use."""
-
-
-@dataclass(frozen=True)
-class Leftover:
-    """Something of an old call or client on a host."""
-
-    path: str
-    """Below sremote's folder."""
-    kind: str
-    """job, interpreter, or partial (a file that was never finished)."""
-    state: str
-    """finished, running, dead, unclaimed, unknown or old."""
-    age: float
-    """Seconds since it last changed."""
-    bytes: int
-    files: int
 
 
 class Client:
@@ -117,22 +65,19 @@ class Client:
         kwargs: Mapping[str, Any] | None = None,
         *,
         timeout: float | None = None,
-        env: Mapping[str, str] | None = None,
-        env_default: Mapping[str, str] | None = None,
-        path: Sequence[str] = (),
-        cwd: str | None = None,
-        login_env: bool | None = None,
         echo: bool = True,
+        **surroundings: Unpack[Surroundings],
     ) -> Any:
         """Call ``module.function`` on the host and return its value.
 
         ``args`` is a list or tuple of positional arguments, or a mapping of keyword
         arguments.  ``function`` may be dotted (``Class.method``).  After ``timeout``
-        seconds (default: no limit) it is stopped.  Its surroundings: ``env`` sets
-        environment variables, ``env_default`` those that are unset, ``path`` is
-        appended to PATH, ``cwd`` is the working directory (default: home),
-        ``login_env`` the user's login environment.  What it prints goes to this
+        seconds (default: no limit) it is stopped.  What it prints goes to this
         process's stdout and stderr (``echo``) and is kept in ``last_job``.
+
+        Its surroundings: ``env`` sets environment variables, ``env_default`` those
+        that are unset, ``path`` is appended to PATH, ``cwd`` is the working directory
+        (default: home), ``login_env`` asks for the user's login environment.
 
         Raises what the function raised, and the errors of ``sremote.errors``.
         """
@@ -142,7 +87,7 @@ class Client:
             positional,
             keywords,
             timeout=timeout,
-            surroundings=self._surroundings(env, env_default, path, cwd, login_env),
+            surroundings=self._surroundings(surroundings),
             echo=echo,
         )
 
@@ -165,12 +110,8 @@ class Client:
         *,
         stdin: bytes = b"",
         timeout: float | None = None,
-        env: Mapping[str, str] | None = None,
-        env_default: Mapping[str, str] | None = None,
-        path: Sequence[str] = (),
-        cwd: str | None = None,
-        login_env: bool | None = None,
         echo: bool | OutputSink = False,
+        **surroundings: Unpack[Surroundings],
     ) -> CommandResult:
         """Run a command on the host; ``argv`` reaches it exactly as it is, no shell comes between.
 
@@ -189,7 +130,7 @@ class Client:
             [str(word) for word in argv],
             {},
             timeout,
-            self._surroundings(env, env_default, path, cwd, login_env),
+            self._surroundings(surroundings),
             echo,
         )
         return CommandResult(job.exit_status(), job.output("stdout"), job.output("stderr"))
@@ -198,12 +139,8 @@ class Client:
         self,
         *,
         preload: Sequence[str] = (),
-        env: Mapping[str, str] | None = None,
-        env_default: Mapping[str, str] | None = None,
-        path: Sequence[str] = (),
-        cwd: str | None = None,
-        login_env: bool | None = None,
         echo: bool = True,
+        **surroundings: Unpack[Surroundings],
     ) -> Session:
         """Start a living process on the host: its calls keep what they import and make, and are fast.
 
@@ -213,8 +150,8 @@ class Client:
         """
         if Capability.STREAM not in self.host.connector.capabilities:
             raise UsageError(f"{self.host.where}: its connector has no streams, which a session needs")
-        surroundings = self._surroundings(env, env_default, path, cwd, login_env)
-        return Session(self.host, surroundings, preload=preload, output=Echo() if echo else None)
+        header = self._surroundings(surroundings)
+        return Session(self.host, header, preload=preload, output=Echo() if echo else None)
 
     def push(self, local: str | Path, remote: str) -> None:
         """Copy a file or folder to the host: ``local`` becomes ``remote`` (absolute, or relative to home).
@@ -231,7 +168,7 @@ class Client:
     def facts(self) -> Facts:
         """Return what the host is: Python, platform, home, scheduler, file system, free space."""
         probe = self._probe()
-        found = self.call(f"{_FAR_SIDE}.facts", "facts", [probe.root], echo=False)
+        found = self._ask("facts", "facts", probe.root)
         found["version"] = tuple(found["version"])
         return Facts(**found, environment=probe.environment)
 
@@ -267,15 +204,13 @@ class Client:
         """Return what old calls and clients have left on the host."""
         probe = self._probe()
         self.close_finished()
-        found = self.call(f"{_FAR_SIDE}.leftovers", "leftovers", [probe.root, interpreter_digest()], echo=False)
-        own = self.last_job.id if self.last_job else ""
-        return [Leftover(**entry) for entry in found if entry["path"] != f"jobs/{own}"]
+        found = self._ask("leftovers", "leftovers", probe.root, interpreter_digest())
+        return [Leftover(**entry) for entry in found]
 
     def clean(self, leftovers: Sequence[Leftover] | None = None) -> list[str]:
         """Remove leftovers (default: all but running jobs) and return the paths that are gone."""
         chosen = self.leftovers() if leftovers is None else leftovers
-        paths = [entry.path for entry in chosen]
-        gone: list[str] = self.call(f"{_FAR_SIDE}.leftovers", "remove", [self._probe().root, paths], echo=False)
+        gone: list[str] = self._ask("leftovers", "remove", self._probe().root, [entry.path for entry in chosen])
         return gone
 
     def close_finished(self) -> None:
@@ -295,27 +230,21 @@ class Client:
     ) -> None:
         self.close()
 
+    def _ask(self, module: str, function: str, *args: Any) -> Any:
+        """Call a function of the interpreter's own; ``last_job`` stays that of the user's latest call."""
+        last = self.last_job
+        try:
+            return self.call(f"{_FAR_SIDE}.{module}", function, args, echo=False)
+        finally:
+            self._local.job = last
+
     def _probe(self) -> Probe:
         """Return what the host is, asked for in the way that costs least."""
         self._exchange.prepare()
         return self.host.probe()
 
-    def _surroundings(
-        self,
-        env: Mapping[str, str] | None,
-        env_default: Mapping[str, str] | None,
-        path: Sequence[str],
-        cwd: str | None,
-        login_env: bool | None,
-    ) -> Header:
-        return {
-            "temporary": self.host.temporary,
-            "env": dict(env or {}),
-            "env_default": dict(env_default or {}),
-            "path": list(path),
-            "cwd": cwd or self.host.working,
-            "login_env": self.login_env if login_env is None else login_env,
-        }
+    def _surroundings(self, given: Surroundings) -> Header:
+        return surroundings_header(given, self.host, login_env=self.login_env)
 
     def _call(
         self,
@@ -329,9 +258,7 @@ class Client:
     ) -> Any:
         request = Message({})
         target = add_target(request)
-        if surroundings is None:
-            surroundings = self._surroundings(None, None, (), None, None)
-        return self._run(request, target, args, kwargs, timeout, surroundings, echo).result()
+        return self._run(request, target, args, kwargs, timeout, surroundings or self._surroundings({}), echo).result()
 
     def _run(
         self,

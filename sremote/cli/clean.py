@@ -11,7 +11,7 @@ from sremote.cli.options import State, common_options, host_options
 from sremote.cli.output import print_json, to_json
 
 if TYPE_CHECKING:
-    from sremote.client import Leftover
+    from sremote.answers import Leftover
     from sremote.hosts import HostSettings
 
 _KEPT = ("running", "unknown")

@@ -9,20 +9,21 @@ from pathlib import Path
 import pytest
 
 from sremote.interpreter.leftovers import leftovers, remove
-from sremote.interpreter.processes import this_process
+from sremote.interpreter.processes import describe_process, this_process
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """A root with one of everything that can be left."""
     jobs, interpreter = tmp_path / "jobs", tmp_path / "interpreter"
-    for name in ("finished", "running", "dead", "elsewhere", "unclaimed", "old.new", "young.new"):
+    for name in ("finished", "running", "looking", "dead", "elsewhere", "unclaimed", "old.new", "young.new"):
         (jobs / name).mkdir(parents=True)
         (jobs / name / "request").write_bytes(bytes(100))
     (jobs / "finished" / "response").write_bytes(bytes(50))
     me = this_process()
     for name, process in (
-        ("running", me),
+        ("running", describe_process(os.getppid())),
+        ("looking", me),
         ("dead", {**me, "started": "1"}),
         ("elsewhere", {**me, "host": "other.example"}),
     ):
