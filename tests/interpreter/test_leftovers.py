@@ -14,7 +14,7 @@ from sremote.interpreter.processes import describe_process, this_process
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A root with one of everything that can be left."""
+    """A root with one of everything that can be left, and the job that looks."""
     jobs, interpreter = tmp_path / "jobs", tmp_path / "interpreter"
     for name in ("finished", "running", "looking", "dead", "elsewhere", "unclaimed", "old.new", "young.new"):
         (jobs / name).mkdir(parents=True)
@@ -65,7 +65,7 @@ def test_size_files_and_age_are_told(root: Path) -> None:
 def test_what_is_named_is_removed_but_for_jobs_that_may_be_running(root: Path) -> None:
     paths = [entry["path"] for entry in leftovers(str(root), "current")]
     assert set(paths) - set(remove(str(root), paths)) == {"jobs/running", "jobs/elsewhere"}
-    assert sorted(path.name for path in (root / "jobs").iterdir()) == ["elsewhere", "running", "young.new"]
+    assert sorted(path.name for path in (root / "jobs").iterdir()) == ["elsewhere", "looking", "running", "young.new"]
     assert sorted(path.name for path in (root / "interpreter").iterdir()) == ["current", "dill-0123.zip"]
 
 

@@ -1,8 +1,10 @@
 """What a job prints is kept, byte for byte, and never mixes with the protocol."""
 
+import subprocess
+
 import pytest
 
-from tests.interpreter.far_side import FarSide
+from tests.interpreter.far_side import FarSide, by_name, read_response
 
 MEBIBYTE = 1 << 20
 
@@ -59,3 +61,18 @@ def test_a_function_may_do_what_it_likes_to_sys_stdout(
 
 def test_there_is_nothing_to_read_from_standard_input(far_side: FarSide) -> None:
     assert far_side.do("read_input").result() == ""
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_output_is_kept_where_the_interpreter_itself_was_started_without_streams(
+    far_side: FarSide, closed: str
+) -> None:
+    source, response = far_side.folder / "request", far_side.folder / "response"
+    source.write_bytes(far_side.request(by_name("deeds", "run_child")).to_bytes())
+    command = f'exec sh "$0" "$@" {closed}'
+    done = subprocess.run(
+        ["sh", "-c", command, far_side.script, source, response], env=far_side.environment, check=True
+    )
+    assert done.returncode == 0
+    job = read_response(response)
+    assert (job.result(), job.stdout, job.stderr) == (None, "child\n", "child-error\n")

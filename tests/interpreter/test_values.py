@@ -73,7 +73,7 @@ def there_and_back(value: Any, types: tuple[type, ...] = ()) -> Any:
     return decode(received, "value", by_name)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(values)
 def test_plain_data_comes_back_as_it_was(value: Any) -> None:
     assert picture(there_and_back(value)) == picture(value)
