@@ -24,4 +24,5 @@ if __name__ == "__main__":
     if not getattr(sys.flags, "safe_path", False):
         del sys.path[0]  # this folder: its modules must not hide the user's
     load()
-    sys.exit(importlib.import_module(PACKAGE + ".main").main(sys.argv[1:]))
+    module = ".trees" if sys.argv[1:2] == ["--tree"] else ".main"
+    sys.exit(importlib.import_module(PACKAGE + module).main(sys.argv[1:]))

@@ -73,10 +73,11 @@ def pieces(buffers: Sequence[Buffer], first: int) -> Iterator[memoryview]:
 
 
 class FrameReader:
-    """Cuts a stream of bytes into frames."""
+    """Cuts a stream of bytes into frames of kinds up to ``highest``."""
 
-    def __init__(self) -> None:
+    def __init__(self, highest: int = PRELOAD) -> None:
         self._buffer = bytearray()
+        self._highest = highest
 
     def feed(self, data: bytes) -> Iterator[Frame]:
         """Take the next bytes of the stream and yield the frames that are whole now.
@@ -89,7 +90,7 @@ class FrameReader:
         with memoryview(self._buffer) as view:
             while len(view) - position >= HEAD.size:
                 kind, call, length = HEAD.unpack_from(view, position)
-                if length > CHUNK or not CALL <= kind <= PRELOAD:
+                if length > CHUNK or not CALL <= kind <= self._highest:
                     raise FormatError("the stream is damaged: frame of kind {}, {} bytes".format(kind, length))
                 end = position + HEAD.size + length
                 if end > len(view):

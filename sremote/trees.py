@@ -1,143 +1,220 @@
-"""Copies files and folders between this machine and a host."""
+"""Copies files and folders between this machine and a host, sending only what differs.
+
+Both sides run the same code, ``interpreter/tree_sender.py`` and ``tree_receiver.py``;
+here are the drops of the line between them, and the errors that people see.
+"""
 
 from __future__ import annotations
 
+import errno
+import logging
 import os
 import posixpath
-import secrets
-import stat
-import tarfile
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import TypeVar
 
 from sremote.connectors.stream import from_home
-from sremote.errors import FileMissing, HostError, SremoteError, UsageError
+from sremote.errors import (
+    ConnectionLost,
+    FileMissing,
+    FormatError,
+    HostError,
+    HostFull,
+    PermissionRefused,
+    UsageError,
+)
 from sremote.host import Host
+from sremote.interpreter.tree_receiver import Receiver
+from sremote.interpreter.tree_sender import Failure, Sender
+from sremote.reconnect import again
+from sremote.tree_line import TreeLine
+from sremote.tree_progress import ProgressCallback, Tally
 
-_UNPACK = """
-import os, sys, tarfile
-archive, target = sys.argv[1:]
-os.chdir(os.path.expanduser("~"))
-try:
-    os.makedirs(target, exist_ok=True)
-    with tarfile.open(archive) as tar:
-        if hasattr(tarfile, "fully_trusted_filter"):
-            tar.extraction_filter = tarfile.fully_trusted_filter
-        tar.extractall(target)
-finally:
-    os.unlink(archive)
-"""
+log = logging.getLogger("sremote")
 
-_PACK = """
-import os, stat, sys, tarfile
-source, archive = sys.argv[1:]
-os.chdir(os.path.expanduser("~"))
-if not os.path.exists(source):
-    print("missing")
-elif os.path.isdir(source):
-    os.makedirs(os.path.dirname(archive), 0o700, exist_ok=True)
-    with tarfile.open(archive, "w", format=tarfile.PAX_FORMAT) as tar:
-        tar.add(os.path.realpath(source), ".", filter=lambda item: None if item.isdev() else item)
-    print("folder")
-else:
-    print("file", stat.S_IMODE(os.stat(source).st_mode))
-"""
+T = TypeVar("T")
+
+FRUITLESS = 3
+"""Drops of the line, one after the other, between which no file arrived, before a copy is given up."""
+_SHOWN = 3
+
+_REFUSALS: dict[int, type[HostError]] = {
+    errno.ENOENT: FileMissing,
+    errno.EACCES: PermissionRefused,
+    errno.EPERM: PermissionRefused,
+    errno.EROFS: PermissionRefused,
+    errno.ENOSPC: HostFull,
+    errno.EDQUOT: HostFull,
+}
 
 
-def push(host: Host, local: Path, remote: str) -> None:
+@dataclass(frozen=True)
+class Copied:
+    """What a push or pull did."""
+
+    files: int
+    """Files whose content was sent."""
+    unchanged: int
+    """Files that were the same already."""
+    left_out: tuple[str, ...]
+    """Pipes, sockets and devices, which are not copied; relative to what was copied."""
+
+
+@dataclass
+class _Attempt:
+    """What one attempt over one line came to."""
+
+    sent: int = 0
+    arrived: int = 0
+    """Files that need not be sent again."""
+
+
+def push(
+    host: Host,
+    local: Path,
+    remote: str,
+    *,
+    always_copy: bool = False,
+    delete: bool = False,
+    progress: ProgressCallback | None = None,
+    compress: bool | None = None,
+) -> Copied:
     """Copy ``local`` to ``remote`` on the host, as ``Client.push`` says."""
     if not local.exists():
         raise UsageError(f"{local}: no such file or folder here")
-    if not local.is_dir():
-        target = posixpath.join(remote, local.name) if remote.endswith("/") else remote
-        with _refusals("read", local), local.open("rb") as file:
-            host.connector.put(file, target, mode=stat.S_IMODE(os.fstat(file.fileno()).st_mode))
-        return
-    archive = _archive(host)
-    with tempfile.TemporaryFile() as file:
-        with _refusals("read", local), tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar:
-            tar.add(local.resolve(), ".")
-        file.seek(0)
-        host.connector.put(file, archive)
-    host.check(host.run_python(_UNPACK, archive, from_home(remote)), f"cannot write {remote}")
+    if not local.is_dir() and not local.is_file():
+        raise UsageError(f"{local} is neither a file nor a folder", "Copy what is in it instead.")
+    if remote.endswith("/") and not local.is_dir():
+        remote = posixpath.join(remote, local.name)
+    options = {"path": from_home(remote), "always_copy": always_copy, "delete": delete}
+    tally = Tally(progress)
 
-
-def pull(host: Host, remote: str, local: Path) -> None:
-    """Copy ``remote`` of the host to ``local``, as ``Client.pull`` says."""
-    archive = _archive(host)
-    done = host.run_python(_PACK, from_home(remote), archive)
-    host.check(done, f"cannot read {remote}")
-    kind, _, mode = done.stdout.decode().strip().partition(" ")
-    if kind == "missing":
-        raise FileMissing(f"{host.where}: no such file or folder: {remote}")
-    if kind == "file":
-        target = local / posixpath.basename(remote) if local.is_dir() else local
-        with _refusals("write", target):
-            _pull_file(host, remote, target, int(mode))
-    elif kind == "folder":
-        try:
-            _pull_folder(host, archive, local)
-        finally:
-            host.execute(["rm", "-f", archive])
-    else:
-        raise HostError(f"{host.where}: {remote}: unexpected answer {kind!r}")
-
-
-def _archive(host: Host) -> str:
-    return posixpath.join(host.probe().root, "jobs", f"{secrets.token_hex(8)}.partial.tar")
-
-
-def _pull_file(host: Host, remote: str, target: Path, mode: int) -> None:
-    beside = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with beside.open("wb") as file:
-            host.connector.get(remote, file)
-        beside.chmod(mode)
-        beside.replace(target)
-    finally:
-        beside.unlink(missing_ok=True)
-
-
-def _pull_folder(host: Host, archive: str, local: Path) -> None:
-    if local.exists() and not local.is_dir():
-        raise UsageError(f"{local} is here already, and is not a folder")
-    with tempfile.TemporaryFile() as file:
-        host.connector.get(archive, file)
-        file.seek(0)
-        with _refusals("write", local):
+    def attempt(attempted: _Attempt) -> Sender:
+        tally.restart()
+        with TreeLine(host, "receive", options) as line:
+            options["always_copy"] = False  # after a drop, what has arrived is not sent again
+            sender = Sender(os.fsencode(local), line.write, compress=compress, found=tally.found, sent=tally.moved)
             try:
-                _unpack(file, local)
-            except tarfile.TarError as error:
-                raise HostError(f"{host.where}: what it sent was not unpacked: {error}") from error
+                done = sender.run(line.read)
+            except ConnectionLost as error:
+                raise line.failure() from error
+            finally:
+                attempted.sent, attempted.arrived = sender.copied, sender.already_there
+            if not done:
+                raise line.failure()
+        return sender
+
+    sender, sent = _resume(host, attempt)
+    tally.tell()
+    _warn(sender.left_out)
+    _raise_refused(host, "write", remote, sender.refused)
+    _raise_here("read", local, sender.failures)
+    return Copied(sent, sender.already_there, tuple(sender.left_out))
 
 
-def _unpack(file: IO[bytes], local: Path) -> None:
-    """Unpack an archive that nobody vouches for: nothing of it is written outside ``local``."""
-    local.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(fileobj=file, errorlevel=2) as tar:  # any failure counts
-        # Links may point anywhere, as they did there; they come last, so that no file is written through them.
-        for are_links in (False, True):
-            members = [member for member in tar.getmembers() if member.issym() == are_links]
-            tar.extractall(local, members, filter=_as_data)  # noqa: S202  # filtered
+def pull(
+    host: Host,
+    remote: str,
+    local: Path,
+    *,
+    always_copy: bool = False,
+    delete: bool = False,
+    progress: ProgressCallback | None = None,
+    compress: bool | None = None,
+) -> Copied:
+    """Copy ``remote`` of the host to ``local``, as ``Client.pull`` says."""
+    target = local
+    tally = Tally(progress)
+
+    def place(kind: str) -> bytes:
+        nonlocal target
+        if kind == "f" and local.is_dir():
+            target = local / posixpath.basename(remote.rstrip("/"))
+        if kind == "d" and local.exists() and not local.is_dir():
+            raise UsageError(f"{local} is here already, and is not a folder")
+        return os.fsencode(target)
+
+    def attempt(attempted: _Attempt) -> Receiver:
+        nonlocal always_copy
+        tally.restart()
+        with TreeLine(host, "send", {"path": from_home(remote), "compress": compress}) as line:
+            receiver = Receiver(
+                place, line.write, always_copy=always_copy, delete=delete, found=tally.found, written=tally.moved
+            )
+            always_copy = False
+            try:
+                while not receiver.done:
+                    data = line.read()
+                    if not data:
+                        raise line.failure()
+                    receiver.feed(data)
+            except FormatError as error:
+                raise HostError(f"{host.where}: what it sent was not unpacked: {error.message}") from error
+            finally:
+                receiver.close()
+                attempted.sent = attempted.arrived = receiver.copied
+        return receiver
+
+    receiver, sent = _resume(host, attempt)
+    tally.tell()
+    _warn(receiver.left_out)
+    _raise_refused(host, "read", remote, receiver.unread)
+    _raise_here("write", target, receiver.failures)
+    return Copied(sent, receiver.files - receiver.copied, tuple(receiver.left_out))
 
 
-def _as_data(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo:
-    """Refuse what would be written elsewhere, as tarfile's filter does; keep the permissions, but not the owner."""
-    if member.issym():
-        return tarfile.data_filter(member.replace(linkname="."), folder).replace(linkname=member.linkname)
-    return tarfile.data_filter(member, folder).replace(mode=member.mode & 0o777)
+def _resume(host: Host, attempt: Callable[[_Attempt], T]) -> tuple[T, int]:
+    """Return what ``attempt`` returns, and the files sent; again after a drop, as long as files arrive."""
+    fruitless = sent = 0
+    best = -1
+    while True:
+        attempted = _Attempt()
+        try:
+            result = attempt(attempted)
+        except ConnectionLost as error:
+            sent += attempted.sent
+            fruitless = 0 if attempted.arrived > best else fruitless + 1
+            best = max(best, attempted.arrived)
+            if fruitless == FRUITLESS:
+                raise
+            log.info("%s: going on with the copy after: %s", host.where, error.message)
+            again(host.connector, lambda: None)
+        else:
+            return result, sent + attempted.sent
 
 
-@contextmanager
-def _refusals(verb: str, path: Path) -> Iterator[None]:
-    """Say it in a sentence where this machine refuses."""
-    try:
-        yield
-    except SremoteError:
-        raise
-    except OSError as error:
-        raise UsageError(f"cannot {verb} {error.filename or path}: {error.strerror or error}") from error
+def _warn(left_out: Sequence[str]) -> None:
+    for path in left_out:
+        log.warning("not copied, as it is neither a file nor a folder: %s", path)
+
+
+def _raise_refused(host: Host, verb: str, remote: str, failures: Sequence[Failure]) -> None:
+    """Raise what the host refused."""
+    if not failures:
+        return
+    first = failures[0]
+    if verb == "read" and first.errno == errno.ENOENT and not first.path:
+        raise FileMissing(f"{host.where}: no such file or folder: {remote}")
+    full = [failure for failure in failures if issubclass(_kind(failure), HostFull)]
+    kind = _kind((full or failures)[0])
+    raise kind(f"{host.where}: cannot {verb} {_names(remote, full or failures)}")
+
+
+def _raise_here(verb: str, local: Path, failures: Sequence[Failure]) -> None:
+    """Raise what this machine refused."""
+    if failures:
+        raise UsageError(f"cannot {verb} {_names(str(local), failures)}")
+
+
+def _kind(failure: Failure) -> type[HostError]:
+    return _REFUSALS.get(failure.errno, HostError)
+
+
+def _names(root: str, failures: Sequence[Failure]) -> str:
+    """Return what failed and why: ``a/b: Permission denied; a/c: File exists; and 3 more``."""
+    shown = [f"{posixpath.join(root, path) if path else root}: {text}" for path, _, text in failures[:_SHOWN]]
+    if len(failures) > _SHOWN:
+        shown.append(f"and {len(failures) - _SHOWN} more")
+    return "; ".join(shown)

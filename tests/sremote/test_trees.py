@@ -1,17 +1,18 @@
 """``client.push`` and ``client.pull``: files and folders as they are."""
 
-import io
+import json
 import os
 import stat
-import tarfile
 import tracemalloc
+import zlib
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from sremote import trees
+from sremote import tree_line
 from sremote.errors import FileMissing, HostError, PermissionRefused, UsageError
+from sremote.interpreter import frames, tree_frames
 
 NAMES = ["plain", "with space", "ü€😀", "new\nline", "-n", "$HOME", "'quote\""]
 
@@ -95,7 +96,7 @@ class TestFolders:
     def test_a_file_in_the_place_of_a_folder_is_an_error(self, client, tree, far, tmp_path):
         (far / "file").touch()
         (tmp_path / "file").touch()
-        with pytest.raises(HostError, match="cannot write .*File exists"):
+        with pytest.raises(HostError, match=r"cannot write .*File exists"):
             client.push(tree, f"{far}/file")
         with pytest.raises(UsageError, match="is here already, and is not a folder"):
             client.pull(str(far), tmp_path / "file")
@@ -191,44 +192,63 @@ class TestRefusals:
             client.pull(str(far), "/sys/x")
 
 
-class TestHostileArchives:
-    """A host may send any archive; nothing is written outside the folder that was asked for."""
+class TestHostileHosts:
+    """A host may send anything; nothing is written outside the folder that was asked for."""
 
     @pytest.mark.parametrize(
-        "members",
+        "entries",
         [
-            [("../escaped", "file")],
-            [("/tmp/../{outside}/escaped", "file")],
-            [("door", "-> {outside}"), ("door/escaped", "file")],
-            [("door", "-> ."), ("door/way", "-> {outside}"), ("door/way/escaped", "file")],
-            [("door", "-> {outside}"), ("door/escaped", "-> x")],
-            [("door", "= {outside}/kept"), ("door", "file")],
+            [("../escaped", "f")],
+            [("{outside}/escaped", "f")],
+            [("a/../../escaped", "f")],
+            [("door", "l", "{outside}"), ("door/escaped", "f")],
+            [("door", "l", "{outside}"), ("door", "d"), ("door/escaped", "f")],
+            [("door", "l", "."), ("door/way", "l", "{outside}"), ("door/way/escaped", "f")],
+            [("door", "l", "{outside}"), ("door/escaped", "l", "x")],
+            [("door", "l", "{outside}/kept"), ("door", "f")],
+            [("", "l", "{outside}"), ("escaped", "f")],
         ],
     )
-    def test_nothing_escapes(self, client, tmp_path, monkeypatch, members):
+    def test_nothing_escapes(self, client, tmp_path, monkeypatch, entries):
         outside = tmp_path / "outside"
         outside.mkdir()
         (outside / "kept").write_text("kept")
-        archive = io.BytesIO()
-        with tarfile.open(fileobj=archive, mode="w") as tar:
-            for name, what in members:
-                member = tarfile.TarInfo(name.format(outside=outside))
-                if what != "file":
-                    member.type = tarfile.SYMTYPE if what.startswith("->") else tarfile.LNKTYPE
-                    member.linkname = what[2:].strip().format(outside=outside)
-                tar.addfile(member)
-        script = f"import sys; open(sys.argv[2], 'wb').write({archive.getvalue()!r}); print('folder')"
-        monkeypatch.setattr(trees, "_PACK", script)
-        with suppress(HostError):
+        entries = [tuple(text.format(outside=outside) for text in entry) for entry in entries]
+        say(monkeypatch, tmp_path, *tree_frames_of(entries))
+        with suppress(HostError, UsageError):
             client.pull("whatever", tmp_path / "target")
         assert [path.name for path in outside.iterdir()] == ["kept"]
         assert (outside / "kept").read_text() == "kept"
         assert not (tmp_path / "escaped").exists()
 
-    def test_a_cut_archive_is_an_error(self, client, tmp_path, monkeypatch):
-        script = "import sys; open(sys.argv[2], 'wb').write(b'x' * 700); print('folder')"
-        monkeypatch.setattr(trees, "_PACK", script)
+    def test_nothing_is_written_through_a_link_that_is_here_already(self, client, far, tmp_path):
+        (far / "door").mkdir()
+        (far / "door" / "file").touch()
+        outside = tmp_path / "outside"
+        outside.mkdir()
+        (tmp_path / "target").mkdir()
+        (tmp_path / "target" / "door").symlink_to(outside)
+        with pytest.raises(UsageError, match=r"cannot write .*target/door: File exists"):
+            client.pull(str(far), tmp_path / "target")
+        assert list(outside.iterdir()) == []
+
+    def test_a_cut_tree_is_an_error(self, client, tmp_path, monkeypatch):
+        say(monkeypatch, tmp_path, b"x" * 700)
         with pytest.raises(HostError, match="was not unpacked"):
+            client.pull("whatever", tmp_path / "target")
+
+    def test_a_file_that_was_damaged_on_its_way_is_an_error(self, client, tmp_path, monkeypatch):
+        *frames, end = tree_frames_of([("file", "f")])
+        damaged = frames[-1][:-1] + b"?"
+        say(monkeypatch, tmp_path, *frames[:-1], damaged, end)
+        with pytest.raises(UsageError, match=r"cannot write .*target/file: its checksum is wrong"):
+            client.pull("whatever", tmp_path / "target")
+        assert list((tmp_path / "target").iterdir()) == []
+
+    def test_a_frame_that_unpacks_to_gigabytes_is_refused(self, client, tmp_path, monkeypatch):
+        packed = zlib.compress(bytes(64 << 20))
+        say(monkeypatch, tmp_path, frames.pack(tree_frames.PACKED, 0, packed))
+        with pytest.raises(HostError, match="a packed frame is larger than it may be"):
             client.pull("whatever", tmp_path / "target")
 
     def test_set_user_id_bits_are_dropped(self, client, far, tmp_path):
@@ -236,3 +256,23 @@ class TestHostileArchives:
         (far / "program").chmod(0o4755)
         client.pull(str(far), tmp_path / "back")
         assert stat.S_IMODE((tmp_path / "back" / "program").stat().st_mode) == 0o755
+
+
+def tree_frames_of(entries: list[tuple[str, ...]]) -> list[bytes]:
+    """Return the frames of a sender that lists a folder with ``entries`` and sends all its files."""
+    listed = [] if entries[0][0] == "" else [["", "d", 0o755, 0, 0]]
+    listed += [[path, kind, 0o644, 0, target[0] if target else 3] for path, kind, *target in entries]
+    found = [
+        frames.pack(tree_frames.LIST, 0, json.dumps(listed).encode()),
+        frames.pack(tree_frames.LISTED, len(listed), b"1"),
+    ]
+    content = zlib.crc32(b"abc").to_bytes(4, "big") + b"abc"
+    found += [frames.pack(tree_frames.LAST, at, content) for at, entry in enumerate(listed) if entry[1] == "f"]
+    return [*found, frames.pack(tree_frames.FINISH, 0, b"")]
+
+
+def say(monkeypatch: pytest.MonkeyPatch, folder: Path, *data: bytes) -> None:
+    """Let the far side of each copy say ``data``, whatever it is told."""
+    said = folder / "said"
+    said.write_bytes(b"".join(data))
+    monkeypatch.setattr(tree_line, "far_command", lambda *_: ["sh", "-c", 'cat "$0"; cat >/dev/null', str(said)])
