@@ -21,9 +21,13 @@ NAMES = (
     "round_trips",
     "first_call",
     "calls",
+    "sessions",
+    "gather",
     "arrays",
     "requests",
     "imports",
+    "idle",
+    "files",
 )
 RESULTS = Path(__file__).with_name("results")
 
