@@ -71,6 +71,7 @@ def eventually(is_so: Callable[[], bool]) -> None:
 # --- one connection ---------------------------------------------------------------------
 
 
+@pytest.mark.matrix
 def test_commands_and_connectors_share_one_sign_in(reach: Reach, sshd: SshServer, proxy: DelayingProxy) -> None:
     for _ in range(2):
         with reach(through(proxy, sshd)) as connector:
@@ -79,6 +80,7 @@ def test_commands_and_connectors_share_one_sign_in(reach: Reach, sshd: SshServer
     assert proxy.connections == 1
 
 
+@pytest.mark.matrix
 def test_twenty_commands_at_once_take_turns_on_it(reach: Reach, sshd: SshServer, proxy: DelayingProxy) -> None:
     """An OpenSSH server allows ten; ssh would open more connections without a word."""
     connector = reach(through(proxy, sshd))
@@ -229,6 +231,7 @@ def test_a_signal_is_told_and_nothing_added_to_the_output(reach: Reach, sshd: Ss
     assert (done.status, done.stdout, done.stderr) == (128 + signal.SIGKILL, b"out\n", b"err\n")
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("control_master", [True, False])
 def test_a_line_that_drops_under_a_command_is_an_error(
     reach: Reach, sshd: SshServer, proxy: DelayingProxy, control_master: bool
