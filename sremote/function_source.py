@@ -10,7 +10,6 @@ import __future__
 
 import ast
 import builtins
-import inspect
 import logging
 import re
 import symtable
@@ -21,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sremote.errors import ValueRefused
-from sremote.installed import installed_name, is_installed
+from sremote.installed import installed_name, is_installed, unwrap
 from sremote.interpreter.values import encode
 from sremote.interpreter.wire import Message
 from sremote.source_text import Definition, NoSource
@@ -121,8 +120,11 @@ class _Collector:
         try:
             definition = Definition.of(value)
         except NoSource as error:
-            self._refuse(f"needs {name!r}, {error}", "Define it with def or class, in a file.")
-        inner = inspect.unwrap(value)
+            raise NoSource(
+                f"the function {self._function.__name__!r} cannot be sent: it needs {name!r}, {error.message}",
+                error.remedy,
+            ) from None
+        inner = unwrap(value)
         if isinstance(inner, types.FunctionType):
             if _has_lost_decorators(value, inner):
                 definition.drop_decorators()

@@ -23,9 +23,10 @@ from sremote.by_value import dill_dumps, dill_origin, modules_named
 from sremote.errors import UsageError, ValueRefused, VersionMismatch
 from sremote.function_source import collect_source
 from sremote.host import Host
-from sremote.installed import installed_name, is_installed
+from sremote.installed import installed_name, is_installed, unwrap
 from sremote.interpreter.values import encode
 from sremote.interpreter.wire import Header, Message
+from sremote.source_text import NoSource
 
 # What dill would take along by name or number, and which means nothing on another machine.
 _TIED_TO_THIS_PROCESS = (
@@ -60,7 +61,7 @@ def add_function(
     place = installed_name(function)
     if place is not None:
         return target_by_name(*place)
-    inner = inspect.unwrap(function)
+    inner = unwrap(function)
     if not isinstance(inner, types.FunctionType | types.MethodType):
         raise ValueRefused(f"{function!r} cannot be sent", "Send a function defined with def, which calls it.")
     _check_closure(inner)
@@ -73,6 +74,8 @@ def add_function(
             if all(is_installed(module) or module == "__main__" for module in modules_named(pickled)):
                 message.add("function", pickled)
                 return {"kind": "dill", **dill_origin(host)}
+            raise
+        if not isinstance(refused, NoSource):
             raise
         here, there = ".".join(map(str, sys.version_info[:2])), ".".join(map(str, host.probe().version[:2]))
         raise VersionMismatch(

@@ -24,14 +24,28 @@ def installed_name(value: Any) -> tuple[str, str] | None:
     """Return the module and the dotted name by which an installed package has this very function or class."""
     if not callable(value):
         return None
-    for module, name in _candidates(value):
-        if isinstance(module, str) and isinstance(name, str) and is_installed(module):
-            found: Any = sys.modules.get(module)
-            for part in name.split("."):
-                found = getattr(found, part, None)
-            if found is value or (found is not None and _owner(found) is _owner(value) is not None and found == value):
-                return module, name
+    for home, name in _candidates(value):
+        if isinstance(home, str) and isinstance(name, str) and is_installed(home):
+            for module in _packages_and(home):
+                found: Any = sys.modules.get(module)
+                for part in name.split("."):
+                    found = getattr(found, part, None)
+                if found is value or (_owner(found) is _owner(value) is not None and found == value):
+                    return module, name
     return None
+
+
+def _packages_and(module: str) -> list[str]:
+    """Return the packages that hold a module, and it: what is private to one Python is often public in its package."""
+    parts = module.split(".")
+    return [".".join(parts[:length]) for length in range(1, len(parts) + 1)]
+
+
+def unwrap(value: Any) -> Any:
+    """Return the user's function that decorators have wrapped; a wrapper of an installed function is the user's."""
+    while hasattr(value, "__wrapped__") and not is_installed(str(value.__wrapped__.__module__)):
+        value = value.__wrapped__
+    return value
 
 
 def _candidates(value: Any) -> Iterator[tuple[Any, Any]]:

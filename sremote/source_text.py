@@ -10,13 +10,14 @@ import types
 from collections.abc import Iterator
 from typing import Any, Self
 
-from sremote.errors import SremoteError
+from sremote.errors import ValueRefused
+from sremote.installed import unwrap
 
 _ALLOW = re.compile(r"(sremote\.)?allow")
 """``@sremote.allow`` above a class: the host has no sremote to import, and needs no leave."""
 
 
-class NoSource(SremoteError):
+class NoSource(ValueRefused):
     """There is no text for it."""
 
 
@@ -30,13 +31,16 @@ class Definition:
     @classmethod
     def of(cls, value: Any) -> Self:
         """Return the definition of a function or class.  Raises NoSource where it is in no file."""
+        inner = unwrap(value)
         try:
-            if getattr(value, "__name__", "") == "<lambda>":
-                return cls(f"_ = ({_lambda_text(value)})\n")
-            definition = cls(inspect.getsource(value))
+            if getattr(inner, "__name__", "") == "<lambda>":
+                return cls(f"_ = ({_lambda_text(inner)})\n")
+            definition = cls(inspect.getsource(getattr(inner, "__code__", inner)))
+            if definition._node().name != inner.__name__:
+                raise NoSource("which has other source text")
             definition._drop(lambda decorator: bool(_ALLOW.fullmatch(ast.unparse(decorator))))
-        except (OSError, TypeError, SyntaxError):
-            raise NoSource("which has no source text") from None
+        except (OSError, TypeError, SyntaxError, NoSource):
+            raise NoSource("which has no source text", "Define it with def or class, in a file.") from None
         return definition
 
     @property
@@ -80,7 +84,10 @@ class Definition:
 
     def _node(self) -> Any:
         kinds = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda
-        return next(node for node in ast.walk(self.tree) if isinstance(node, kinds))
+        found = next((node for node in ast.walk(self.tree) if isinstance(node, kinds)), None)
+        if found is None:
+            raise NoSource("which has no source text")
+        return found
 
     def _lines(self) -> list[str]:
         return io.StringIO(self.text).readlines()  # not splitlines(), which knows more ends of line than Python

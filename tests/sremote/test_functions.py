@@ -11,7 +11,7 @@ import subprocess
 import sys
 import textwrap
 import threading
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy
 import pytest
@@ -42,6 +42,7 @@ class TestOnEveryPython:
             (user_functions.with_helper, [4], 9),
             (user_functions.with_constants, [2], (6, {"one": [1, 2.5]})),
             (user_functions.with_modules, [], ([1], 2, "b", 5.0, user_functions.Fraction(1, 2))),
+            (user_functions.with_classes_of_packages, [], (Path("a/b"), PurePosixPath("a"), "JSONDecodeError")),
             (user_functions.with_submodule, [], 8),
             (user_functions.with_logger_and_pattern, [], ["a", "b"]),
             (user_functions.with_defaults, [1], (1, 3, {"one": [1, 2.5]})),
@@ -146,7 +147,7 @@ class TestInstalled:
             (random.randint, [2, 2], 2),
             (datetime.date.fromordinal, [1], datetime.date(1, 1, 1)),
             (datetime.timedelta, [1], datetime.timedelta(1)),
-            (Path.as_posix, [Path("a/b")], "a/b"),
+            (datetime.date.isoformat, [datetime.date(1, 1, 1)], "0001-01-01"),
             (dict.fromkeys, ["ab"], {"a": None, "b": None}),
         ],
     )

@@ -10,6 +10,7 @@ import re
 import threading
 from fractions import Fraction
 from math import hypot
+from pathlib import Path, PurePosixPath
 
 SCALE = 3
 TABLE = {"one": [1, 2.5]}
@@ -32,6 +33,10 @@ def with_constants(x):
 
 def with_modules():
     return js.loads("[1]"), math.floor(2.5), osp.basename("a/b"), hypot(3, 4), Fraction(1, 2)
+
+
+def with_classes_of_packages():
+    return Path("a") / "b", PurePosixPath("a"), js.JSONDecodeError.__name__
 
 
 def with_submodule():
