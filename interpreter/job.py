@@ -14,7 +14,7 @@ import contextlib
 import json
 import os
 import shutil
-from typing import Any, BinaryIO, Dict, List, Optional
+from typing import Any, BinaryIO, Callable, Dict, List, Optional
 
 from .processes import HOST, is_alive, this_process
 from .wire import Message
@@ -110,19 +110,22 @@ class Job:
         """Say whether the response is there."""
         return os.path.exists(self.path("response"))
 
-    def finish(self, response: Message) -> bool:
+    def finish(self, response: Message, written: Callable[[], None] = lambda: None) -> bool:
         """Write the response, unless there is one already; say whether this one counts.
 
         It is written beside its place, flushed to disk, and put there in one step.
+        ``written`` is called before it is flushed: a client that waits gets it from
+        there, and is not kept waiting for the disk.
         """
         path = self.path("response")
-        beside = "{}.{}.{}".format(path, HOST, os.getpid())
+        beside = self.written_by(os.getpid())
         try:
             with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
                 os.fchmod(file.fileno(), 0o600)  # whatever umask the user's code has set
                 for chunk in response.chunks():
                     file.write(chunk)
                 file.flush()
+                written()
                 os.fsync(file.fileno())
             try:
                 os.link(beside, path)
@@ -136,6 +139,10 @@ class Job:
         finally:
             with contextlib.suppress(OSError):
                 os.unlink(beside)
+
+    def written_by(self, pid: int) -> str:
+        """Return where a process of this host writes its response before that is put in its place."""
+        return "{}.{}.{}".format(self.path("response"), HOST, pid)
 
     def drop(self) -> None:
         """Remove the job with all that belongs to it."""

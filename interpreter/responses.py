@@ -3,7 +3,7 @@
 import os
 import sys
 import time
-from typing import Any, List, Optional
+from typing import Any, Callable, List, Optional
 
 from .job import Job
 from .processes import HOST
@@ -19,12 +19,20 @@ OUTPUT_LIMIT = 16 << 20
 
 
 def respond(
-    job: Job, request: Header, outcome: str, *, started: float, message: Optional[Message] = None, **details: Any
+    job: Job,
+    request: Header,
+    outcome: str,
+    *,
+    started: float,
+    message: Optional[Message] = None,
+    written: Callable[[], None] = lambda: None,
+    **details: Any,
 ) -> bool:
     """Finish ``job`` with an outcome, its output so far, and the sections of ``message``.
 
     ``started`` is when its process began, seconds since the epoch on this host's
-    clock.  Returns False where the job had a response already, which then stays.
+    clock.  ``written`` is called as ``Job.finish`` says.  Returns False where the job
+    had a response already, which then stays.
     """
     response = Message(
         dict(
@@ -49,7 +57,7 @@ def respond(
             omitted[name] = left_out
     if omitted:
         response.header["omitted"] = omitted
-    return job.finish(response)
+    return job.finish(response, written)
 
 
 def _output(path: str) -> "tuple[List[Buffer], int]":

@@ -6,6 +6,7 @@ how the process ended where the process could not.
 """
 
 import atexit
+import mmap
 import os
 import signal
 import sys
@@ -40,11 +41,11 @@ def read_request(job: Job) -> Message:
     """Return a job's request.  Raises FormatError where it is missing or not one."""
     try:
         with open(job.path("request"), "rb") as file:
-            content = bytearray(os.fstat(file.fileno()).st_size)
-            file.readinto(content)
-    except OSError as error:
+            # Private to this process, so that arrays in it can be written to without being copied first.
+            content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+    except (OSError, ValueError) as error:  # ValueError: it is empty
         raise FormatError("the request cannot be read: {}".format(error)) from None
-    request = parse(content)
+    request = parse(memoryview(content))
     header = request.header
     if header.get("format") != 1:
         raise FormatError("the request is of format {!r}, not 1".format(header.get("format")))
@@ -61,7 +62,7 @@ def start(
     """Fork the process that runs a request.
 
     There, ``leave`` gives up what belongs to the parent, and ``announce`` tells it
-    that the response is written, which it is a little before the process has ended.
+    that the response is whole, though not yet on disk nor in its place.
     """
     running = Running(job, request.header, 0, time.time(), _out_of_memory_kills())
     pid = os.fork()
@@ -119,10 +120,9 @@ def _run(running: Running, request: Message, leave: Callable[[], None], announce
             _end_fork(outcome)
         flush()
         try:
-            respond(job, header, started=running.started, message=message, **outcome)
+            respond(job, header, started=running.started, message=message, written=announce, **outcome)
         except OSError as error:  # the disk is full, say: without the value there may be room
             respond(job, header, started=running.started, outcome="unwritten", text=error.strerror)
-        announce()
         os._exit(0)
     except BaseException as error:  # the parent tries once more
         os.write(2, "sremote: cannot write the response: {}\n".format(error).encode())

@@ -283,19 +283,19 @@ class Server:
             os.close(number)
 
     def _announce(self) -> None:
-        """Tell the server, from a job's process, that the response is there."""
+        """Tell the server, from a job's process, that the response is whole."""
         with contextlib.suppress(OSError):  # the user's code may have closed it; then the process's end tells
             os.write(self._answers, _PID.pack(os.getpid()))
 
     def _hear_answers(self) -> None:
-        """Send responses as soon as they are written; their processes end meanwhile."""
+        """Send responses as soon as they are whole; their processes flush them to disk and end meanwhile."""
         for (pid,) in _PID.iter_unpack(os.read(self._answered, 4096)):
             call = self._running.get(pid)
-            if call is not None and not call.answered and call.job.finished():
+            if call is not None and not call.answered:
                 call.answered = True
                 call.deadline = None
                 self._send_output(call)
-                self._respond(call)
+                self._respond(call, call.job.written_by(pid))
 
     def _reap(self) -> None:
         while self._running:
@@ -359,17 +359,20 @@ class Server:
                     break
                 self._queue(frames.pack(kind, call.number, data))
 
-    def _respond(self, call: _Call) -> None:
-        """Send the response of a job as the line takes it."""
+    def _respond(self, call: _Call, written: str = "") -> None:
+        """Send the response of a job as the line takes it; from ``written`` where it still is there."""
         for number in call.outputs:
             os.close(number)
         call.outputs = []
         if not self._client:
             return
-        try:
-            self._responses.append((call, open(call.job.path("response"), "rb")))
-        except OSError as error:
-            self._tell(frames.UNKNOWN, call, "its response cannot be read: {}".format(error))
+        for path in (written, call.job.path("response")):
+            try:
+                self._responses.append((call, open(path, "rb")))
+                return
+            except OSError as error:
+                reason = error
+        self._tell(frames.UNKNOWN, call, "its response cannot be read: {}".format(reason))
 
     def _send_responses(self) -> None:
         while self._responses and self._client and self._line_size < ROOM:
