@@ -134,7 +134,7 @@ class Server:
             if not (self._client or self._running or self._waiting):
                 return
             reading = [self._ended, self._answered] + ([self._incoming] if self._client else [])
-            writing = [self._outgoing] if self._line and self._client else []
+            writing = [self._outgoing] if (self._line or self._responses) and self._client else []
             readable, _, _ = select.select(reading, writing, [], self._pause())
             if self._ended in readable:
                 os.read(self._ended, 4096)
