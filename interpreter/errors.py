@@ -1,6 +1,8 @@
 """The root of all errors, and those that both ends of the wire can raise."""
 
-from typing import Optional
+TYPE_CHECKING = False  # as typing has it, whose import takes as long as Python's start
+if TYPE_CHECKING:
+    from typing import Optional
 
 
 class SremoteError(Exception):
@@ -12,7 +14,7 @@ class SremoteError(Exception):
 
     exit_status = 1
 
-    def __init__(self, message: str, remedy: Optional[str] = None) -> None:
+    def __init__(self, message: str, remedy: "Optional[str]" = None) -> None:
         super().__init__(message)
         self.message = message
         self.remedy = remedy

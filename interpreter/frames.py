@@ -11,10 +11,16 @@ frames of several calls can take turns.
 """
 
 import struct
-from typing import Iterator, Sequence, Tuple, Union
 
 from .errors import FormatError
-from .wire import Buffer
+
+TYPE_CHECKING = False  # as typing has it, whose import takes as long as Python's start
+if TYPE_CHECKING:
+    from typing import Iterator, Sequence, Tuple, Union
+
+    from .wire import Buffer
+
+    Frame = Tuple[int, int, memoryview]
 
 HEAD = struct.Struct(">BII")
 CHUNK = 1 << 17
@@ -52,15 +58,13 @@ VALUE = 14
 PRELOAD = 15
 """To the host: a JSON list of modules to import now, so that every call finds them imported."""
 
-Frame = Tuple[int, int, memoryview]
 
-
-def pack(kind: int, call: int, payload: Union[bytes, bytearray, memoryview]) -> bytes:
+def pack(kind: int, call: int, payload: "Union[bytes, bytearray, memoryview]") -> bytes:
     """Return a frame whose payload is small enough to be copied."""
     return HEAD.pack(kind, call, len(payload)) + bytes(payload)
 
 
-def pieces(buffers: Sequence[Buffer], first: int) -> Iterator[memoryview]:
+def pieces(buffers: "Sequence[Buffer]", first: int) -> "Iterator[memoryview]":
     """Cut buffers into pieces that fit a frame, ``first`` bytes for the first one; at least one piece."""
     room, empty = first, True
     for buffer in buffers:
@@ -79,7 +83,7 @@ class FrameReader:
         self._buffer = bytearray()
         self._highest = highest
 
-    def feed(self, data: bytes) -> Iterator[Frame]:
+    def feed(self, data: bytes) -> "Iterator[Frame]":
         """Take the next bytes of the stream and yield the frames that are whole now.
 
         A payload is a view that is good until the next one is asked for.  Raises

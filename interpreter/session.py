@@ -64,7 +64,7 @@ class Session:
             elif kind == frames.SESSION:
                 self._open(json.loads(bytes(payload).decode("utf-8")))
 
-    def _receive(self, data: bytes) -> Iterator[frames.Frame]:
+    def _receive(self, data: bytes) -> "Iterator[frames.Frame]":
         while data:
             for frame in self._frames.feed(data):
                 yield frame

@@ -6,17 +6,20 @@ names and links it lists.  Files are written beside their places and renamed.
 
 import errno
 import os
-import queue
 import stat
-import threading
 import zlib
-from contextlib import suppress
-from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 
 from . import tree_frames as kinds
-from .errors import FormatError, SremoteError
-from .tree_frames import Incoming, Outgoing, ignore, to_bytes, to_text
-from .tree_sender import CHECKSUM, Entry, Failure, digest_of
+from .errors import FormatError
+from .tree_frames import NUMBER, Entry, Failure, Incoming, Outgoing, ignore
+from .tree_sender import digest_of
+from .tree_threads import Queue, start_new_thread
+
+TYPE_CHECKING = False  # as typing has it
+if TYPE_CHECKING:
+    from typing import Callable, Dict, List, Optional, Set, Tuple
+
+    Comparable = Tuple[int, Entry, bool]
 
 _HASHED_FILES = 100
 _HASHED_BYTES = 8 << 20
@@ -33,13 +36,13 @@ class Receiver:
 
     def __init__(
         self,
-        place: Callable[[str], bytes],
-        write: Callable[[memoryview], None],
+        place: "Callable[[bytes], bytes]",
+        write: "Callable[[memoryview], None]",
         *,
         always_copy: bool = False,
         delete: bool = False,
-        found: Callable[[int], None] = ignore,
-        written: Callable[[bytes, int], None] = ignore,
+        found: "Callable[[int], None]" = ignore,
+        written: "Callable[[bytes, int], None]" = ignore,
     ) -> None:
         self._place = place
         self._outgoing = Outgoing(write, compress=False)
@@ -58,15 +61,15 @@ class Receiver:
         self._touched: Set[bytes] = set()
         self._links: List[Entry] = []
         self._names: Set[bytes] = set()
-        self._to_hash: "queue.Queue[Optional[List[Tuple[int, Entry, bool]]]]" = queue.Queue()
-        self._hasher: Optional[threading.Thread] = None
+        self._to_hash: Queue[Optional[List[Comparable]]] = Queue()
+        self._hashing = False
         self._current: Optional[_Partial] = None
         self._sender_read_all = False
         self.failures: List[Failure] = []
         """What could not be written."""
         self.unread: List[Failure] = []
         """What the sender could not read."""
-        self.left_out: List[str] = []
+        self.left_out: List[bytes] = []
         """What the sender does not copy: pipes, sockets and devices."""
         self.files = 0
         """Files that were listed."""
@@ -82,7 +85,7 @@ class Receiver:
 
     def close(self) -> None:
         """Remove what was half written; ends the threads."""
-        if self._hasher is not None:
+        if self._hashing:
             self._to_hash.put(None)
         if self._current is not None:
             self._current.remove()
@@ -91,45 +94,40 @@ class Receiver:
     def _take(self, kind: int, number: int, payload: memoryview) -> None:
         if self.done:
             return
-        try:
-            if kind == kinds.LIST:
-                self._list(number, kinds.parse(payload))
-            elif kind == kinds.LISTED:
-                self._listed(number, bool(payload))
-            elif kind in (kinds.PIECE, kinds.LAST):
-                self._write(number, payload, kind == kinds.LAST)
-            elif kind == kinds.SAME:
-                self._settle(self._outstanding.pop(number))
-            elif kind == kinds.SKIP:
-                self._skip(number)
-            elif kind == kinds.FAILED:
-                self.unread.append(_failure(kinds.parse(payload)))
-            elif kind == kinds.LEFT_OUT:
-                self.left_out.append(str(kinds.parse(payload)))
-            elif kind == kinds.FINISH:
-                self._finish()
-                for number in sorted(self._wanted):
-                    self._fail(self._outstanding[number].path, OSError(0, "it has not come"))
-                self._end()
-            else:
-                raise FormatError("a sender says nothing of kind {}".format(kind))
-        except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
-            if isinstance(error, SremoteError):
-                raise
-            raise FormatError("what the sender says is damaged: {!r}".format(error))
+        if kind == kinds.LIST:
+            self._list(number, payload)
+        elif kind == kinds.LISTED:
+            self._listed(number, bool(payload))
+        elif kind in (kinds.PIECE, kinds.LAST):
+            self._write(number, payload, kind == kinds.LAST)
+        elif kind == kinds.SAME:
+            self._settle(self._outstanding.pop(number))
+        elif kind == kinds.SKIP:
+            self._give_up(number)
+        elif kind == kinds.FAILED:
+            self.unread.append(kinds.unpack_failure(payload))
+        elif kind == kinds.LEFT_OUT:
+            self.left_out.append(bytes(payload))
+        elif kind == kinds.FINISH:
+            self._finish()
+            for each in sorted(self._wanted):
+                self._fail(self._outstanding[each].path, OSError(0, "it has not come"))
+            self._end()
+        else:
+            raise FormatError("a sender says nothing of kind {}".format(kind))
 
     def _end(self) -> None:
-        self._outgoing.add_json(kinds.DONE, 0, self.failures)
+        self._outgoing.add(kinds.DONE, 0)
         self._outgoing.flush()
         self.done = True
 
     # What is there already
 
-    def _list(self, first: int, items: Any) -> None:
+    def _list(self, first: int, payload: memoryview) -> None:
         want: List[int] = []
-        have: List[Tuple[int, Entry, bool]] = []
-        for number, item in enumerate(items, first):
-            entry = self._checked(item)
+        have: List[Comparable] = []
+        for number, entry in enumerate(kinds.unpack_entries(payload), first):
+            _check(entry)
             if number != self._count or (number and self._single):
                 raise FormatError("entry {} is not expected".format(number))
             self._count += 1
@@ -138,11 +136,11 @@ class Receiver:
             try:
                 if number == 0:
                     self._begin(entry)
-                if entry.kind == "d":
+                if entry.kind == b"d":
                     self._make_folder(entry)
                 elif os.path.dirname(entry.path) not in self._folders and not self._single:
                     pass  # its folder has failed, and that has been told
-                elif entry.kind == "l":
+                elif entry.kind == b"l":
                     self._compare_link(entry)
                 else:
                     self.files += 1
@@ -155,32 +153,19 @@ class Receiver:
                     return
         if want:
             self._wanted.update(want)
-            self._outgoing.add_json(kinds.ANSWER, 0, {"want": want, "have": []})
+            self._outgoing.add(kinds.WANT, 0, kinds.pack_numbers(want))
             self._outgoing.flush()
         if have:
-            if self._hasher is None:
-                self._hasher = threading.Thread(target=self._hash, daemon=True)
-                self._hasher.start()
+            if not self._hashing:
+                self._hashing = True
+                start_new_thread(self._hash, ())
             self._to_hash.put(have)
 
-    def _checked(self, item: Any) -> Entry:
-        """Return an entry that may be written.  Raises FormatError for one that leads elsewhere."""
-        path_text, kind, mode, mtime, what = item
-        path = to_bytes(path_text)
-        parts = path.split(b"/")
-        if path and (b"\0" in path or any(part in (b"", b".", b"..") for part in parts)):
-            raise FormatError("the sender lists a name that leads elsewhere: {!r}".format(path_text))
-        if kind not in ("d", "f", "l") or not isinstance(mode, int) or not isinstance(mtime, int):
-            raise FormatError("the sender lists what is neither a file nor a folder nor a link")
-        if kind == "l":
-            return Entry(path, kind, mode & 0o777, mtime, 0, to_bytes(what))
-        return Entry(path, kind, mode & 0o777, mtime, int(what), b"")
-
     def _begin(self, entry: Entry) -> None:
-        if entry.path or entry.kind == "l":
+        if entry.path or entry.kind == b"l":
             raise FormatError("the tree has no root")
         self._root = self._place(entry.kind)
-        self._single = entry.kind == "f"
+        self._single = entry.kind == b"f"
         os.makedirs(os.path.dirname(self._root) or b".", exist_ok=True)
 
     def _path(self, entry: Entry) -> bytes:
@@ -214,7 +199,7 @@ class Receiver:
             pass
         self._links.append(entry)
 
-    def _compare_file(self, number: int, entry: Entry, want: List[int], have: List[Tuple[int, Entry, bool]]) -> None:
+    def _compare_file(self, number: int, entry: Entry, want: "List[int]", have: "List[Comparable]") -> None:
         try:
             there = os.lstat(self._path(entry))
         except FileNotFoundError:
@@ -238,11 +223,10 @@ class Receiver:
             if not files:
                 self._answered()
                 return
-            answers: List[Tuple[int, str, bool]] = []
-            size = 0
+            answers, size = [], 0
             try:
                 for number, entry, settled in files:
-                    answers.append((number, digest_of(self._path(entry)), settled))
+                    answers.append((number, settled, digest_of(self._path(entry))))
                     size += entry.size
                     if len(answers) == _HASHED_FILES or size > _HASHED_BYTES:
                         self._answer(answers)
@@ -252,8 +236,8 @@ class Receiver:
             except ConnectionError:
                 return  # the other thread finds the line gone too
 
-    def _answer(self, have: List[Tuple[int, str, bool]]) -> None:
-        self._outgoing.add_json(kinds.ANSWER, 0, {"want": [], "have": have})
+    def _answer(self, had: "List[Tuple[int, bool, bytes]]") -> None:
+        self._outgoing.add(kinds.HAVE, 0, kinds.pack_had(had))
         self._outgoing.flush()
 
     def _listed(self, count: int, complete: bool) -> None:
@@ -262,13 +246,13 @@ class Receiver:
         self._sender_read_all = complete
         if not self._wanted:
             self._finish()
-        if self._hasher is None:
+        if not self._hashing:
             self._answered()
         else:
             self._to_hash.put([])
 
     def _answered(self) -> None:
-        self._outgoing.add_json(kinds.ANSWERED, 0 if self._wanted else 1, self.failures)
+        self._outgoing.add(kinds.ANSWERED, 0 if self._wanted else 1)
         self._outgoing.flush()
 
     # What comes
@@ -279,8 +263,8 @@ class Receiver:
             return
         checksum = None
         if last:
-            (checksum,) = CHECKSUM.unpack_from(data)
-            data = data[CHECKSUM.size :]
+            (checksum,) = NUMBER.unpack_from(data)
+            data = data[NUMBER.size :]
         try:
             if self._current is None or self._current.number != number:
                 if self._current is not None:
@@ -301,16 +285,12 @@ class Receiver:
             self._fail(entry.path, error)
         self._written(entry.path, len(data))
 
-    def _skip(self, number: int) -> None:
-        if number in self._outstanding:
-            self._give_up(number)
-
     def _give_up(self, number: int) -> None:
         if self._current is not None and self._current.number == number:
             self._current.remove()
             self._current = None
         self._wanted.discard(number)
-        del self._outstanding[number]
+        self._outstanding.pop(number, None)
 
     def _settle(self, entry: Entry) -> None:
         path = self._path(entry)
@@ -375,7 +355,9 @@ class Receiver:
             self._fail(folder, error)
 
     def _fail(self, path: bytes, error: OSError) -> None:
-        self.failures.append(Failure(to_text(path), error.errno or 0, error.strerror or str(error)))
+        failure = Failure.of_error(path, error)
+        self.failures.append(failure)
+        self._outgoing.add(kinds.FAILED, 0, kinds.pack_failure(failure))
         if error.errno in _FATAL:
             self._end()
 
@@ -408,10 +390,15 @@ class _Partial:
         """Remove it, as it will not be whole."""
         if self._file >= 0:
             os.close(self._file)
-        with suppress(OSError):
+        if os.path.lexists(self._path):
             os.unlink(self._path)
 
 
-def _failure(item: Any) -> Failure:
-    path, number, text = item
-    return Failure(str(path), int(number), str(text))
+def _check(entry: Entry) -> None:
+    """Raise FormatError for an entry that leads elsewhere; drop what permissions it should not have."""
+    path, kind = entry.path, entry.kind
+    if path and (b"\0" in path or not {b"", b".", b".."}.isdisjoint(path.split(b"/"))):
+        raise FormatError("the sender lists a name that leads elsewhere: {!r}".format(path))
+    if kind not in (b"d", b"f", b"l"):
+        raise FormatError("the sender lists what is neither a file nor a folder nor a link")
+    entry.mode &= 0o777

@@ -1,40 +1,44 @@
 """The far side of a copy of files: sends or receives a tree on its standard streams.
 
-    __main__.py --tree send|receive OPTIONS
-
-OPTIONS is a JSON object: ``path``, which starts at the home directory where it is
-relative, and the options of ``Sender`` or ``Receiver``.
+Started as ``python -c START FOLDER ROLE PATH OPTION...``, where FOLDER is this one,
+ROLE is ``send`` or ``receive``, and PATH starts at the home directory where it is
+relative.  Options are ``always-copy``, ``delete``, ``compress`` and ``no-compress``.
 """
 
-import json
 import os
-import signal
 import sys
-from contextlib import suppress
-from typing import Any, Dict, List
 
 from .errors import FormatError
-from .tree_frames import to_bytes
 from .tree_receiver import Receiver
 from .tree_sender import Sender
+
+try:
+    from _signal import SIGHUP, SIGTERM, signal  # type: ignore[import-not-found, unused-ignore]  # not its enums
+except ImportError:
+    from signal import SIGHUP, SIGTERM, signal
+
+START = (
+    'import sys; p = type(sys)("sremote_interpreter"); p.__path__ = [sys.argv[1]]; sys.modules[p.__name__] = p; '
+    "from sremote_interpreter.trees import main; sys.exit(main(*sys.argv[2:]))"
+)
+"""Makes FOLDER a package with the fewest imports, and runs ``main``."""
 
 _READ = 1 << 17
 _SET_PIPE_SIZE = 1031
 """F_SETPIPE_SZ of Linux: larger pipes change hands less often."""
 
 
-def main(arguments: List[str]) -> int:
-    """Do what ``arguments`` say and return the exit status."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: sys.exit(1))
-    role, options = arguments[1], json.loads(arguments[2])
-    path = to_bytes(options.pop("path"))
-    os.chdir(os.path.expanduser(b"~"))
+def main(role: str, path: str, *options: str) -> int:
+    """Do what the arguments say and return the exit status."""
+    for number in (SIGTERM, SIGHUP):
+        signal(number, lambda *_: sys.exit(1))
+    os.chdir(os.path.expanduser("~"))
     _widen_pipes()
+    place = os.fsencode(path)
     try:
         if role == "send":
-            return send(path, options)
-        return receive(path, options)
+            return send(place, *options)
+        return receive(place, *options)
     except BrokenPipeError:
         return 1
     except (FormatError, OSError) as error:
@@ -42,15 +46,15 @@ def main(arguments: List[str]) -> int:
         return 1
 
 
-def send(path: bytes, options: Dict[str, Any]) -> int:
+def send(path: bytes, *options: str) -> int:
     """Send the tree at ``path``."""
-    sender = Sender(path, _write, **options)
-    return 0 if sender.run(lambda: os.read(0, _READ)) else 1
+    compress = True if "compress" in options else False if "no-compress" in options else None
+    return 0 if Sender(path, _write, compress=compress).run(lambda: os.read(0, _READ)) else 1
 
 
-def receive(path: bytes, options: Dict[str, Any]) -> int:
+def receive(path: bytes, *options: str) -> int:
     """Receive a tree to ``path``; where the line drops, only what is whole stays."""
-    receiver = Receiver(lambda _: path, _write, **options)
+    receiver = Receiver(lambda _: path, _write, always_copy="always-copy" in options, delete="delete" in options)
     try:
         while True:
             data = os.read(0, _READ)
@@ -67,8 +71,10 @@ def _write(data: memoryview) -> None:
 
 
 def _widen_pipes() -> None:
-    with suppress(ImportError, OSError):
-        import fcntl
+    try:
+        from fcntl import fcntl
 
         for descriptor in (0, 1):
-            fcntl.fcntl(descriptor, _SET_PIPE_SIZE, 1 << 20)
+            fcntl(descriptor, _SET_PIPE_SIZE, 1 << 20)
+    except (ImportError, OSError):  # not a pipe, or not Linux
+        pass

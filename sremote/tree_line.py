@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-import json
-import posixpath
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from sremote.connectors.base import Completed
-from sremote.connectors.errors import ConnectionLost
-from sremote.errors import SremoteError
+from sremote.connectors.stream import from_home
+from sremote.errors import ConnectionLost, SremoteError
 from sremote.host import Host
+from sremote.interpreter.trees import START
 
 END_TIMEOUT = 10.0
 """Seconds for the far side to end once its output has ended."""
 
 
 class TreeLine:
-    """Runs ``--tree ROLE`` on the host; raises NotReady where it cannot be started there."""
+    """Runs the far side on the host, as ``interpreter/trees.py`` says.  Raises NotReady where it has no Python."""
 
-    def __init__(self, host: Host, role: str, options: dict[str, Any]) -> None:
+    def __init__(self, host: Host, role: str, path: str, options: Sequence[str]) -> None:
         self._host = host
         self._errors = bytearray()
-        self._process = host.connector.start(host.command(far_command(host, role, options)))
+        self._process = host.connector.start(host.command(far_command(host, role, path, options)))
         self._error_reader = threading.Thread(target=self._read_errors, daemon=True)
         self._error_reader.start()
 
@@ -61,9 +61,9 @@ class TreeLine:
                 self._errors[:] = (self._errors + data)[-4096:]
 
 
-def far_command(host: Host, role: str, options: dict[str, Any]) -> list[str]:
+def far_command(host: Host, role: str, path: str, options: Sequence[str]) -> list[str]:
     """Return the command that sends or receives a tree on the host; pushes the interpreter where it is missing."""
     host.ensure_interpreter()
     probe = host.probe()
     # Without site and the user's variables: it starts in half the time, and needs neither.
-    return [probe.python, "-sSE", posixpath.join(probe.interpreter, "__main__.py"), "--tree", role, json.dumps(options)]
+    return [probe.python, "-sSE", "-c", START, probe.interpreter, role, from_home(path), *options]

@@ -12,10 +12,10 @@ import os
 import posixpath
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import TypeVar
 
-from sremote.connectors.stream import from_home
 from sremote.errors import (
     ConnectionLost,
     FileMissing,
@@ -26,8 +26,9 @@ from sremote.errors import (
     UsageError,
 )
 from sremote.host import Host
+from sremote.interpreter.tree_frames import Failure
 from sremote.interpreter.tree_receiver import Receiver
-from sremote.interpreter.tree_sender import Failure, Sender
+from sremote.interpreter.tree_sender import Sender
 from sremote.reconnect import again
 from sremote.tree_line import TreeLine
 from sremote.tree_progress import ProgressCallback, Tally
@@ -39,6 +40,7 @@ T = TypeVar("T")
 FRUITLESS = 3
 """Drops of the line, one after the other, between which no file arrived, before a copy is given up."""
 _SHOWN = 3
+_COMPRESS: dict[bool | None, tuple[str, ...]] = {None: (), True: ("compress",), False: ("no-compress",)}
 
 _REFUSALS: dict[int, type[HostError]] = {
     errno.ENOENT: FileMissing,
@@ -66,6 +68,7 @@ class Copied:
 class _Attempt:
     """What one attempt over one line came to."""
 
+    number: int
     sent: int = 0
     arrived: int = 0
     """Files that need not be sent again."""
@@ -88,13 +91,13 @@ def push(
         raise UsageError(f"{local} is neither a file nor a folder", "Copy what is in it instead.")
     if remote.endswith("/") and not local.is_dir():
         remote = posixpath.join(remote, local.name)
-    options = {"path": from_home(remote), "always_copy": always_copy, "delete": delete}
+    options = ["delete"] if delete else []
+    first_options = [*options, "always-copy"] if always_copy else options
     tally = Tally(progress)
 
     def attempt(attempted: _Attempt) -> Sender:
         tally.restart()
-        with TreeLine(host, "receive", options) as line:
-            options["always_copy"] = False  # after a drop, what has arrived is not sent again
+        with TreeLine(host, "receive", remote, options if attempted.number else first_options) as line:
             sender = Sender(os.fsencode(local), line.write, compress=compress, found=tally.found, sent=tally.moved)
             try:
                 done = sender.run(line.read)
@@ -108,10 +111,10 @@ def push(
 
     sender, sent = _resume(host, attempt)
     tally.tell()
-    _warn(sender.left_out)
+    copied = Copied(sent, sender.already_there, _as_text(sender.left_out))
     _raise_refused(host, "write", remote, sender.refused)
     _raise_here("read", local, sender.failures)
-    return Copied(sent, sender.already_there, tuple(sender.left_out))
+    return copied
 
 
 def pull(
@@ -128,22 +131,25 @@ def pull(
     target = local
     tally = Tally(progress)
 
-    def place(kind: str) -> bytes:
+    def place(kind: bytes) -> bytes:
         nonlocal target
-        if kind == "f" and local.is_dir():
+        if kind == b"f" and local.is_dir():
             target = local / posixpath.basename(remote.rstrip("/"))
-        if kind == "d" and local.exists() and not local.is_dir():
+        if kind == b"d" and local.exists() and not local.is_dir():
             raise UsageError(f"{local} is here already, and is not a folder")
         return os.fsencode(target)
 
     def attempt(attempted: _Attempt) -> Receiver:
-        nonlocal always_copy
         tally.restart()
-        with TreeLine(host, "send", {"path": from_home(remote), "compress": compress}) as line:
+        with TreeLine(host, "send", remote, _COMPRESS[compress]) as line:
             receiver = Receiver(
-                place, line.write, always_copy=always_copy, delete=delete, found=tally.found, written=tally.moved
+                place,
+                line.write,
+                always_copy=always_copy and not attempted.number,
+                delete=delete,
+                found=tally.found,
+                written=tally.moved,
             )
-            always_copy = False
             try:
                 while not receiver.done:
                     data = line.read()
@@ -159,18 +165,21 @@ def pull(
 
     receiver, sent = _resume(host, attempt)
     tally.tell()
-    _warn(receiver.left_out)
+    copied = Copied(sent, receiver.files - receiver.copied, _as_text(receiver.left_out))
     _raise_refused(host, "read", remote, receiver.unread)
     _raise_here("write", target, receiver.failures)
-    return Copied(sent, receiver.files - receiver.copied, tuple(receiver.left_out))
+    return copied
 
 
 def _resume(host: Host, attempt: Callable[[_Attempt], T]) -> tuple[T, int]:
-    """Return what ``attempt`` returns, and the files sent; again after a drop, as long as files arrive."""
+    """Return what ``attempt`` returns, and the files sent; after a drop it is done again, as long as files arrive.
+
+    What has arrived whole is found to be the same then.
+    """
     fruitless = sent = 0
     best = -1
-    while True:
-        attempted = _Attempt()
+    for number in count():
+        attempted = _Attempt(number)
         try:
             result = attempt(attempted)
         except ConnectionLost as error:
@@ -183,11 +192,14 @@ def _resume(host: Host, attempt: Callable[[_Attempt], T]) -> tuple[T, int]:
             again(host.connector, lambda: None)
         else:
             return result, sent + attempted.sent
+    raise AssertionError("a count has no end")
 
 
-def _warn(left_out: Sequence[str]) -> None:
-    for path in left_out:
+def _as_text(left_out: Sequence[bytes]) -> tuple[str, ...]:
+    paths = tuple(map(os.fsdecode, left_out))
+    for path in paths:
         log.warning("not copied, as it is neither a file nor a folder: %s", path)
+    return paths
 
 
 def _raise_refused(host: Host, verb: str, remote: str, failures: Sequence[Failure]) -> None:
@@ -214,7 +226,7 @@ def _kind(failure: Failure) -> type[HostError]:
 
 def _names(root: str, failures: Sequence[Failure]) -> str:
     """Return what failed and why: ``a/b: Permission denied; a/c: File exists; and 3 more``."""
-    shown = [f"{posixpath.join(root, path) if path else root}: {text}" for path, _, text in failures[:_SHOWN]]
-    if len(failures) > _SHOWN:
-        shown.append(f"and {len(failures) - _SHOWN} more")
+    shown = [f"{posixpath.join(root, os.fsdecode(each.path)) if each.path else root}: {each.text}" for each in failures]
+    if len(shown) > _SHOWN:
+        shown[_SHOWN:] = [f"and {len(shown) - _SHOWN} more"]
     return "; ".join(shown)
