@@ -1,8 +1,8 @@
 """Measures sremote beside its peers and the bare line: prints a table, writes JSON and a plot.
 
-    bin/benchmark                 everything, in about a quarter of an hour
-    bin/benchmark --quick         fewer rounds and smaller trees
-    bin/benchmark --only calls    the rows of one file of this folder; may be given several times
+bin/benchmark                 everything, in about a quarter of an hour
+bin/benchmark --quick         fewer rounds and smaller trees
+bin/benchmark --only calls    the rows of one file of this folder; may be given several times
 """
 
 from __future__ import annotations

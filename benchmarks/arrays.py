@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -15,6 +16,8 @@ from benchmarks.proxy import timed
 from benchmarks.results import OURS, Row, at_least_times, at_most, interleaved
 
 SIZE = 100_000_000
+BARE = "the same bytes, bare"
+CALL = "sremote, client.call"
 _MIRROR = """
 import sys
 data = bytearray(int(sys.argv[1]))
@@ -35,7 +38,7 @@ import json, sys
 from pathlib import Path
 import numpy, sremote
 
-address, options, size = json.loads(sys.argv[1])
+address, options, size, what = json.loads(sys.argv[1])
 status = Path("/proc/self/status")
 
 def memory(field):
@@ -43,10 +46,11 @@ def memory(field):
 
 with sremote.connect(address, **options) as client:
     array = numpy.ones(size // 8)
-    client.call("numpy", "asarray", [array[:8]])
+    call = client.call if what == "client.call" else client.session().call
+    call("numpy", "asarray", [array[:8]])
     Path("/proc/self/clear_refs").write_text("5")  # proc(5): the peak counts from now on
     before = memory("VmRSS")
-    client.call("numpy", "asarray", [array])
+    call("numpy", "asarray", [array])
     print((memory("VmHWM") - before) / size)
 """
 
@@ -55,8 +59,11 @@ def measure(place: Place) -> Iterator[Row]:
     """Yield the rate, and the memory that it takes on the client."""
     array = numpy.random.default_rng(0).random(SIZE // 8)
     raw = memoryview(array).cast("B")
-    with place.connect(python=sys.executable) as client, place.connector() as connector:
-        process = connector.start(["python3", "-c", _MIRROR, str(SIZE)])
+    with (
+        place.connect(python=sys.executable, preload=["numpy"]) as client,
+        client.session(preload=["numpy"]) as session,
+    ):
+        process = client.host.connector.start(["python3", "-c", _MIRROR, str(SIZE)])
 
         def mirror() -> None:
             process.write(raw)
@@ -67,38 +74,43 @@ def measure(place: Place) -> Iterator[Row]:
         def call() -> None:
             client.call("numpy", "asarray", [array])
 
+        def session_call() -> None:
+            session.call("numpy", "asarray", [array])
+
         client.call("numpy", "asarray", [array[:8]])
-        samples = interleaved(
-            place.rounds(10), {OURS: _rate(call), "the same bytes, bare": _rate(mirror)}
-        )
+        samples = interleaved(place.rounds(10), {OURS: _rate(session_call), CALL: _rate(call), BARE: _rate(mirror)})
         process.kill()
-    yield Row(
-        "100 MB array there and back",
-        "MB/s",
-        samples,
-        "90 % of the bare bytes",
-        at_least_times(median(samples[OURS]) / median(samples["the same bytes, bare"]), 0.9),
-    )
-    peaks = [_peak(place) for _ in range(3)]
-    yield Row(
-        "100 MB array: memory on the client",
-        "× the array",
-        {OURS: peaks},
-        "at most 1.2×, the value's own memory with it",
-        at_most(median(peaks), 1.2, "×"),
-    )
+    for name, what in ((OURS, "session.call"), (CALL, "client.call")):
+        yield Row(
+            f"100 MB array there and back, {what}",
+            "MB/s",
+            {OURS: samples[name], BARE: samples[BARE]},
+            "90 % of the bare bytes",
+            at_least_times(median(samples[name]) / median(samples[BARE]), 0.9),
+        )
+    for what in ("session.call", "client.call"):
+        peaks = [_peak(place, what) for _ in range(3)]
+        yield Row(
+            f"100 MB array: memory that {what} takes on the client",
+            "× the array",
+            {OURS: peaks},
+            "at most 1.2×, the value's own memory with it",
+            at_most(median(peaks), 1.2, "×"),
+        )
 
 
 def _rate(work: Callable[[], None]) -> Callable[[], float]:
     return lambda: 2 * SIZE / timed(work) / 1e6
 
 
-def _peak(place: Place) -> float:
-    import json
-
+def _peak(place: Place, what: str) -> float:
     keys = {"key_file": str(place.server.key_file), "known_hosts": str(place.server.known_hosts)}
-    options = json.dumps([place.address(), {**keys, "python": sys.executable}, SIZE])
+    options = json.dumps([place.address(), {**keys, "python": sys.executable}, SIZE, what])
     done = subprocess.run(
-        [sys.executable, "-c", _PEAK, options], cwd=Path(__file__).parents[1], capture_output=True, text=True, check=True
+        [sys.executable, "-c", _PEAK, options],
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return float(done.stdout)

@@ -48,9 +48,7 @@ class Place:
         if port is None:
             return self.server.address
         with self.server.known_hosts.open("a") as file:
-            file.writelines(
-                self.server.known_hosts_line(key, f"[127.0.0.1]:{port}") for key in self.server.host_keys
-            )
+            file.writelines(self.server.known_hosts_line(key, f"[127.0.0.1]:{port}") for key in self.server.host_keys)
         return f"{self.server.user}@127.0.0.1:{port}"
 
     def ssh_options(self) -> list[str]:
@@ -70,13 +68,15 @@ def prepared_place(*, quick: bool) -> Iterator[Place]:
         (folder / "home").mkdir()
         for variable in ("SSH_AUTH_SOCK", "SSH_ASKPASS", "DISPLAY"):
             os.environ.pop(variable, None)
-        os.environ.update(HOME=str(folder / "home"), XDG_RUNTIME_DIR=str(folder), XDG_CONFIG_HOME=str(folder / "config"))
+        os.environ.update(
+            HOME=str(folder / "home"), XDG_RUNTIME_DIR=str(folder), XDG_CONFIG_HOME=str(folder / "config")
+        )
         with ssh_server(folder / "server", python=Path(sys.base_prefix, "bin", "python3")) as server:
             yield Place(server, folder, _ssh_program(folder, server), quick)
 
 
 def _ssh_program(folder: Path, server: SshServer) -> Path:
-    """Put an ssh on PATH that knows the server, and compresses nothing: peers ask for -C, which slows them down here."""
+    """Put an ssh on PATH that knows the server, and compresses nothing: peers ask for that, and it slows them down."""
     program = folder / "bin" / "ssh"
     program.parent.mkdir()
     program.write_text(

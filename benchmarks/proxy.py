@@ -35,7 +35,7 @@ def slow_line(target: int, delay: float) -> Iterator[int]:
             process.stdin.close()
 
 
-def round_trips(target: int, measure: Callable[[int], float], *, delay: float = 0.05, rounds: int = 5) -> float:
+def round_trips(target: int, measure: Callable[[int], float], *, delay: float = 0.1, rounds: int = 5) -> float:
     """Count the round trips that something takes.
 
     ``measure`` gets a port that leads to ``target``, and returns the seconds that it
