@@ -27,7 +27,7 @@ from sremote.errors import (
     WalltimeExceeded,
 )
 
-SLOW_START = 20.0
+SLOW_START = 60.0
 """Seconds for something to happen on a busy machine."""
 
 
@@ -85,8 +85,9 @@ class TestArguments:
         assert client.call("copy", "copy", [value]) == value
 
     def test_a_value_larger_than_any_buffer_comes_whole(self, client):
-        value = os.urandom(5_000_000)
-        assert client.call("copy", "copy", [value]) == value
+        for _ in range(4):
+            value = os.urandom(5_000_000)
+            assert client.call("copy", "copy", [value]) == value
 
     def test_what_is_not_data_is_refused_before_anything_runs(self, client):
         with pytest.raises(ValueRefused, match=r"args\[0\]\[1\] is <function .*>, which is code"):

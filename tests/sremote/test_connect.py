@@ -1,9 +1,7 @@
 """``sremote.connect``: names, addresses and options."""
 
-import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -93,6 +91,6 @@ def test_a_first_call_needs_no_sign_in_twice(sshd, tmp_path):
     before = sshd.log.read_text().count("Accepted publickey")
     with connect_to(sshd, root=str(tmp_path / "root")) as client:
         client.call("operator", "add", [1, 2])
-        client.push(Path(os.devnull), str(tmp_path / "file"))
+        client.push(__file__, str(tmp_path / "file"))
         client.facts()
     assert sshd.log.read_text().count("Accepted publickey") == before + 1

@@ -45,7 +45,7 @@ def killed_client(root: Path, tmp_path: Path) -> Iterator[Path]:
 
 
 def wait_for(path: Path) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not path.exists():
         assert time.monotonic() < deadline, f"{path} does not appear"
         time.sleep(0.02)
