@@ -137,9 +137,7 @@ class SshConnector(StreamConnector):
         pause = 0.05
         while True:
             try:
-                channel = line.transport.open_session()
-                line.transport.begin(channel, command)
-                return channel
+                return line.transport.begin(command)
             except (paramiko.SSHException, EOFError, OSError) as error:
                 self._require_line(line)
                 if time.monotonic() > deadline:
