@@ -135,12 +135,16 @@ class SshConnector(StreamConnector):
         """Open a session for a command; a server that has too many gets time to end some."""
         deadline = time.monotonic() + self.connect_timeout
         pause = 0.05
+        refused = False
         while True:
             try:
                 return line.transport.begin(command)
             except (paramiko.SSHException, EOFError, OSError) as error:
-                self._require_line(line)
-                if time.monotonic() > deadline:
+                refused = refused or isinstance(error, paramiko.ChannelException)
+                if not refused:
+                    self._require_line(line)
+                # A command sent behind a request that is refused makes OpenSSH hang up.
+                if time.monotonic() > deadline or not line.transport.is_active():
                     raise HostError(
                         f"{self.name}: the host opens no further session: {error}",
                         "Other commands may be running over this connection; see MaxSessions in its sshd_config.",
