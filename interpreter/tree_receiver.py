@@ -59,6 +59,7 @@ class Receiver:
         self._wanted: Set[int] = set()
         self._folders: Dict[bytes, Tuple[Entry, os.stat_result]] = {}
         self._touched: Set[bytes] = set()
+        self._new: Set[bytes] = set()
         self._links: List[Entry] = []
         self._names: Set[bytes] = set()
         self._to_hash: Queue[Optional[List[Comparable]]] = Queue()
@@ -138,7 +139,7 @@ class Receiver:
                     self._begin(entry)
                 if entry.kind == b"d":
                     self._make_folder(entry)
-                elif os.path.dirname(entry.path) not in self._folders and not self._single:
+                elif number and _folder_of(entry.path) not in self._folders:
                     pass  # its folder has failed, and that has been told
                 elif entry.kind == b"l":
                     self._compare_link(entry)
@@ -172,13 +173,14 @@ class Receiver:
         return self._root + b"/" + entry.path if entry.path else self._root
 
     def _make_folder(self, entry: Entry) -> None:
-        parent = os.path.dirname(entry.path)
+        parent = _folder_of(entry.path)
         if entry.path and parent not in self._folders:
             return
         path = self._path(entry)
         try:
             os.mkdir(path, 0o700)
             self._touched.update((parent, entry.path))
+            self._new.add(entry.path)
         except FileExistsError:
             # Where a link stands in its place, files would be written elsewhere; only the root may be one.
             there = os.lstat(path) if entry.path else os.stat(path)
@@ -200,6 +202,10 @@ class Receiver:
         self._links.append(entry)
 
     def _compare_file(self, number: int, entry: Entry, want: "List[int]", have: "List[Comparable]") -> None:
+        self._outstanding[number] = entry
+        if number and _folder_of(entry.path) in self._new:
+            want.append(number)
+            return
         try:
             there = os.lstat(self._path(entry))
         except FileNotFoundError:
@@ -212,7 +218,6 @@ class Receiver:
             else:
                 settled = stat.S_IMODE(there.st_mode) == entry.mode and there.st_mtime_ns == entry.mtime
                 have.append((number, entry, settled))
-        self._outstanding[number] = entry
 
     def _hash(self) -> None:
         """Tell the sender the digests of what is there; a thread of its own, so that files come meanwhile."""
@@ -226,7 +231,7 @@ class Receiver:
             answers, size = [], 0
             try:
                 for number, entry, settled in files:
-                    answers.append((number, settled, digest_of(self._path(entry))))
+                    answers.append((number, settled, digest_of(self._path(entry), entry.size)))
                     size += entry.size
                     if len(answers) == _HASHED_FILES or size > _HASHED_BYTES:
                         self._answer(answers)
@@ -261,25 +266,25 @@ class Receiver:
         entry = self._outstanding.get(number)
         if entry is None:  # it has failed
             return
-        checksum = None
         if last:
             (checksum,) = NUMBER.unpack_from(data)
             data = data[NUMBER.size :]
         try:
-            if self._current is None or self._current.number != number:
-                if self._current is not None:
+            path = self._path(entry)
+            current = self._current
+            if current is None or current.number != number:
+                if current is not None:
                     raise FormatError("a file ended before its last piece")
-                path = self._path(entry)
-                folder = os.path.dirname(path)
-                self._current = _Partial(number, os.path.join(folder, self._partial_name))
-            self._current.write(data)
-            if checksum is not None:
-                self._current.finish(self._path(entry), entry, checksum)
+                folder = path[: path.rindex(b"/") + 1] if b"/" in path else b""
+                current = self._current = _Partial(number, folder + self._partial_name)
+            current.write(data)
+            if last:
+                current.finish(path, entry, checksum)
                 self._current = None
                 self.copied += 1
                 self._wanted.discard(number)
                 del self._outstanding[number]
-                self._touched.add(os.path.dirname(entry.path))
+                self._touched.add(_folder_of(entry.path))
         except OSError as error:
             self._give_up(number)
             self._fail(entry.path, error)
@@ -326,7 +331,7 @@ class Receiver:
 
     def _make_link(self, entry: Entry) -> None:
         path = self._path(entry)
-        self._touched.add(os.path.dirname(entry.path))
+        self._touched.add(_folder_of(entry.path))
         partial = os.path.join(os.path.dirname(path), self._partial_name)
         os.symlink(entry.target, partial)
         try:
@@ -373,8 +378,9 @@ class _Partial:
 
     def write(self, data: memoryview) -> None:
         self._checksum = zlib.crc32(data, self._checksum)
-        while data:
-            data = data[os.write(self._file, data) :]
+        written = os.write(self._file, data)
+        while written < len(data):
+            written += os.write(self._file, data[written:])
 
     def finish(self, place: bytes, entry: Entry, checksum: int) -> None:
         """Rename it to its place.  Raises OSError where it is not what was sent."""
@@ -392,6 +398,10 @@ class _Partial:
             os.close(self._file)
         if os.path.lexists(self._path):
             os.unlink(self._path)
+
+
+def _folder_of(path: bytes) -> bytes:
+    return path.rpartition(b"/")[0]
 
 
 def _check(entry: Entry) -> None:

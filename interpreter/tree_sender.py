@@ -131,7 +131,7 @@ class Sender:
         differ, same = [], []
         for number, settled, digest in HAD.iter_unpack(payload):
             entry = self._entries[number]
-            if digest_of(self._path(entry)) != digest:
+            if digest_of(self._path(entry), entry.size) != digest:
                 differ.append(number)
                 continue
             self.already_there += 1
@@ -218,7 +218,7 @@ class Sender:
             self._fail(Failure.of_error(entry.path, error))
 
     def _send_content(self, number: int, entry: Entry, descriptor: int) -> None:
-        data = os.read(descriptor, _ROOM)
+        data = os.read(descriptor, min(entry.size + 1, _ROOM))
         size, checksum = len(data), 0
         while size != entry.size if entry.size else data:  # what /proc shows has no size
             more = os.read(descriptor, _ROOM)
@@ -245,16 +245,19 @@ class Sender:
         self._outgoing.add(kinds.FAILED, 0, kinds.pack_failure(failure))
 
 
-def digest_of(path: bytes) -> bytes:
-    """Return the SHA-256 of a file's content; zeros where it cannot be read."""
+def digest_of(path: bytes, size: int) -> bytes:
+    """Return the SHA-256 of a file's content, which has about ``size`` bytes; zeros where it cannot be read."""
     from hashlib import sha256  # here, as what is new needs none
 
+    size = min(size + 1, PIECE_SIZE)  # no more than is needed, as memory of that size is had from the system each time
     try:
         descriptor = os.open(path, _READ)
         try:
-            data = os.read(descriptor, PIECE_SIZE)
+            data = os.read(descriptor, size)
+            if len(data) < size:
+                return sha256(data).digest()
             digest = sha256(data)
-            while len(data) == PIECE_SIZE:
+            while data:
                 data = os.read(descriptor, PIECE_SIZE)
                 digest.update(data)
             return digest.digest()

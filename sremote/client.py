@@ -153,17 +153,23 @@ class Client:
         header = self._surroundings(surroundings)
         return Session(self.host, header, preload=preload, output=Echo() if echo else None)
 
-    def push(self, local: str | Path, remote: str) -> None:
+    def push(self, local: str | Path, remote: str, **how: Unpack[trees.CopyOptions]) -> trees.Copied:
         """Copy a file or folder to the host: ``local`` becomes ``remote`` (absolute, or relative to home).
 
-        Permissions and symbolic links are kept.  Raises UsageError before anything
-        is sent where ``local`` is not there.
+        Only what differs is sent.  Permissions, times and symbolic links are kept, and
+        what else is in a folder there stays, unless ``delete``.  After a drop of the
+        line the copy goes on.  Raises UsageError before anything is sent where
+        ``local`` is not there, and after all else was copied where some of it cannot
+        be read; HostError where the host refuses something.
         """
-        trees.push(self.host, Path(local), remote)
+        return trees.push(self.host, Path(local), remote, **how)
 
-    def pull(self, remote: str, local: str | Path) -> None:
-        """Copy a file or folder of the host to ``local``.  Raises FileMissing where it is not there."""
-        trees.pull(self.host, remote, Path(local))
+    def pull(self, remote: str, local: str | Path, **how: Unpack[trees.CopyOptions]) -> trees.Copied:
+        """Copy a file or folder of the host to ``local``, as ``push`` does the other way.
+
+        A file goes into a folder that is here.  Raises FileMissing where ``remote`` is not there.
+        """
+        return trees.pull(self.host, remote, Path(local), **how)
 
     def facts(self) -> Facts:
         """Return what the host is: Python, platform, home, scheduler, file system, free space."""

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import TypeVar
+from typing import TypedDict, TypeVar, Unpack
 
 from sremote.errors import (
     ConnectionLost,
@@ -52,6 +52,19 @@ _REFUSALS: dict[int, type[HostError]] = {
 }
 
 
+class CopyOptions(TypedDict, total=False):
+    """How ``Client.push`` and ``Client.pull`` copy; all may be left out."""
+
+    always_copy: bool
+    """Send every file, whatever is there (default: a file of the same size is sent only where its digest differs)."""
+    delete: bool
+    """Remove what is in the target's folders and not in the source's (default: leave it)."""
+    compress: bool | None
+    """Whether to compress what becomes smaller (default: None, where the line is slow)."""
+    progress: ProgressCallback | None
+    """Is told how far the copy has come."""
+
+
 @dataclass(frozen=True)
 class Copied:
     """What a push or pull did."""
@@ -78,27 +91,30 @@ def push(
     host: Host,
     local: Path,
     remote: str,
-    *,
-    always_copy: bool = False,
-    delete: bool = False,
-    progress: ProgressCallback | None = None,
-    compress: bool | None = None,
+    **how: Unpack[CopyOptions],
 ) -> Copied:
     """Copy ``local`` to ``remote`` on the host, as ``Client.push`` says."""
+    _check(how)
     if not local.exists():
         raise UsageError(f"{local}: no such file or folder here")
     if not local.is_dir() and not local.is_file():
         raise UsageError(f"{local} is neither a file nor a folder", "Copy what is in it instead.")
     if remote.endswith("/") and not local.is_dir():
         remote = posixpath.join(remote, local.name)
-    options = ["delete"] if delete else []
-    first_options = [*options, "always-copy"] if always_copy else options
-    tally = Tally(progress)
+    options = ["delete"] if how.get("delete") else []
+    first_options = [*options, "always-copy"] if how.get("always_copy") else options
+    tally = Tally(how.get("progress"))
 
     def attempt(attempted: _Attempt) -> Sender:
         tally.restart()
         with TreeLine(host, "receive", remote, options if attempted.number else first_options) as line:
-            sender = Sender(os.fsencode(local), line.write, compress=compress, found=tally.found, sent=tally.moved)
+            sender = Sender(
+                os.fsencode(local),
+                line.write,
+                compress=how.get("compress"),
+                found=tally.found,
+                sent=tally.moved,
+            )
             try:
                 done = sender.run(line.read)
             except ConnectionLost as error:
@@ -121,15 +137,12 @@ def pull(
     host: Host,
     remote: str,
     local: Path,
-    *,
-    always_copy: bool = False,
-    delete: bool = False,
-    progress: ProgressCallback | None = None,
-    compress: bool | None = None,
+    **how: Unpack[CopyOptions],
 ) -> Copied:
     """Copy ``remote`` of the host to ``local``, as ``Client.pull`` says."""
+    _check(how)
     target = local
-    tally = Tally(progress)
+    tally = Tally(how.get("progress"))
 
     def place(kind: bytes) -> bytes:
         nonlocal target
@@ -141,12 +154,12 @@ def pull(
 
     def attempt(attempted: _Attempt) -> Receiver:
         tally.restart()
-        with TreeLine(host, "send", remote, _COMPRESS[compress]) as line:
+        with TreeLine(host, "send", remote, _COMPRESS[how.get("compress")]) as line:
             receiver = Receiver(
                 place,
                 line.write,
-                always_copy=always_copy and not attempted.number,
-                delete=delete,
+                always_copy=how.get("always_copy", False) and not attempted.number,
+                delete=how.get("delete", False),
                 found=tally.found,
                 written=tally.moved,
             )
@@ -169,6 +182,12 @@ def pull(
     _raise_refused(host, "read", remote, receiver.unread)
     _raise_here("write", target, receiver.failures)
     return copied
+
+
+def _check(how: CopyOptions) -> None:
+    if unknown := sorted(how.keys() - CopyOptions.__annotations__.keys()):
+        known = ", ".join(CopyOptions.__annotations__)
+        raise UsageError(f"there is no option {unknown[0]!r}", f"Those for a copy: {known}.")
 
 
 def _resume(host: Host, attempt: Callable[[_Attempt], T]) -> tuple[T, int]:

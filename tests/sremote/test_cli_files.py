@@ -16,7 +16,7 @@ def test_a_file_goes_there_and_back(ssh_address: str, sshd: SshServer, tmp_path:
     assert sremote("push", ssh_address, tmp_path / "a b", "there/ü").stdout == ""
     assert (sshd.home / "there/ü").read_bytes() == data
     found = sremote_json("pull", ssh_address, "there/ü", tmp_path / "back")
-    assert found == {"remote": "there/ü", "local": str(tmp_path / "back")}
+    assert found == {"remote": "there/ü", "local": str(tmp_path / "back"), "files": 1, "unchanged": 0}
     assert (tmp_path / "back").read_bytes() == data
 
 
