@@ -13,7 +13,7 @@ from . import tree_frames as kinds
 from .errors import FormatError
 from .tree_frames import NUMBER, Entry, Failure, Incoming, Outgoing, ignore
 from .tree_sender import digest_of
-from .tree_threads import Queue, start_new_thread
+from .tree_threads import Queue, allocate_lock, start_new_thread
 
 TYPE_CHECKING = False  # as typing has it
 if TYPE_CHECKING:
@@ -64,6 +64,8 @@ class Receiver:
         self._names: Set[bytes] = set()
         self._to_hash: Queue[Optional[List[Comparable]]] = Queue()
         self._hashing = False
+        self._answering = allocate_lock()
+        self._compared: Set[int] = set()
         self._current: Optional[_Partial] = None
         self._sender_read_all = False
         self.failures: List[Failure] = []
@@ -83,6 +85,16 @@ class Receiver:
         if not self.done:
             self._incoming.feed(data)
             self._outgoing.flush()
+
+    @property
+    def needs_more(self) -> bool:
+        """Whether anything is to come, or to be compared."""
+        return bool(self._outstanding)
+
+    def wait_until_answered(self) -> None:
+        """Wait until every entry that has been listed is answered."""
+        with self._answering:
+            pass
 
     def close(self) -> None:
         """Remove what was half written; ends the threads."""
@@ -159,6 +171,7 @@ class Receiver:
         if have:
             if not self._hashing:
                 self._hashing = True
+                self._answering.acquire()
                 start_new_thread(self._hash, ())
             self._to_hash.put(have)
 
@@ -221,6 +234,14 @@ class Receiver:
 
     def _hash(self) -> None:
         """Tell the sender the digests of what is there; a thread of its own, so that files come meanwhile."""
+        try:
+            self._hash_all()
+        except ConnectionError:
+            pass  # the other thread finds the line gone too
+        finally:
+            self._answering.release()
+
+    def _hash_all(self) -> None:
         while True:
             files = self._to_hash.get()
             if files is None:
@@ -229,17 +250,16 @@ class Receiver:
                 self._answered()
                 return
             answers, size = [], 0
-            try:
-                for number, entry, settled in files:
-                    answers.append((number, settled, digest_of(self._path(entry), entry.size)))
-                    size += entry.size
-                    if len(answers) == _HASHED_FILES or size > _HASHED_BYTES:
-                        self._answer(answers)
-                        answers, size = [], 0
-                if answers:
+            for number, entry, settled in files:
+                answers.append((number, settled, digest_of(self._path(entry), entry.size)))
+                self._compared.add(number)
+                self._written(entry.path, entry.size)
+                size += entry.size
+                if len(answers) == _HASHED_FILES or size > _HASHED_BYTES:
                     self._answer(answers)
-            except ConnectionError:
-                return  # the other thread finds the line gone too
+                    answers, size = [], 0
+            if answers:
+                self._answer(answers)
 
     def _answer(self, had: "List[Tuple[int, bool, bytes]]") -> None:
         self._outgoing.add(kinds.HAVE, 0, kinds.pack_had(had))
@@ -276,6 +296,9 @@ class Receiver:
                 if current is not None:
                     raise FormatError("a file ended before its last piece")
                 folder = path[: path.rindex(b"/") + 1] if b"/" in path else b""
+                if number in self._compared:  # it was told as done, and is not
+                    self._compared.remove(number)
+                    self._written(entry.path, -entry.size)
                 current = self._current = _Partial(number, folder + self._partial_name)
             current.write(data)
             if last:

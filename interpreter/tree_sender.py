@@ -81,6 +81,31 @@ class Sender:
             done = kind == kinds.DONE or (kind == kinds.ANSWERED and what and not self._receiver_has_work)
         return True
 
+    def list(self) -> None:
+        """Send the list only, for a connector that has no streams; ``answer`` does the rest."""
+        for first, payload in self._lists():
+            self._outgoing.add(kinds.LIST, first, payload)
+        self._outgoing.add(kinds.LISTED, len(self._entries), b"" if self.failures else b"1")
+        self._outgoing.flush()
+
+    def answer(self, data: bytes) -> bool:
+        """Send what the receiver asks for in ``data``, all that it says of the list; say whether that is anything."""
+        Incoming(self._hear).feed(data)
+        while not self._events.empty():
+            self._attend(*self._events.get())
+        self._outgoing.flush()
+        return self._receiver_has_work
+
+    def conclude(self, data: bytes) -> bool:
+        """Take what the receiver says of all that was sent; say whether it has it all."""
+        self.refused.clear()
+        Incoming(self._hear_the_end).feed(data)
+        return self._received_done
+
+    def _hear_the_end(self, kind: int, number: int, payload: memoryview) -> None:
+        if kind in (kinds.FAILED, kinds.DONE):
+            self._hear(kind, number, payload)
+
     def _attend(self, kind: int, what: "Any") -> bool:
         """Do what the receiver asks for; say whether it is there at all."""
         if kind == _GONE:
@@ -123,6 +148,7 @@ class Sender:
             self.refused.append(kinds.unpack_failure(payload))
         elif kind in (kinds.ANSWERED, kinds.DONE):
             self._received_done = kind == kinds.DONE
+            self._receiver_has_work = self._receiver_has_work or (kind == kinds.ANSWERED and number == 0)
             self._events.put((kind, number))
         else:
             raise FormatError("a receiver says nothing of kind {}".format(kind))

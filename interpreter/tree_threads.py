@@ -1,10 +1,10 @@
 """Threads and queues without the module threading, whose import takes as long as a small copy."""
 
-from _thread import start_new_thread
+from _thread import allocate_lock, start_new_thread
 
 try:
     from _queue import SimpleQueue as Queue
 except ImportError:  # Python 3.6, PyPy
     from queue import Queue  # type: ignore[assignment]
 
-__all__ = ["Queue", "start_new_thread"]
+__all__ = ["Queue", "allocate_lock", "start_new_thread"]

@@ -2,7 +2,9 @@
 
 Started as ``python -c START FOLDER ROLE PATH OPTION...``, where FOLDER is this one,
 ROLE is ``send`` or ``receive``, and PATH starts at the home directory where it is
-relative.  Options are ``always-copy``, ``delete``, ``compress`` and ``no-compress``.
+relative.  Options are ``always-copy``, ``delete``, ``compress``, ``no-compress``, and
+``request`` where there is no stream: what is said to it has been said when it starts,
+and it ends when it has answered.
 """
 
 import os
@@ -49,7 +51,14 @@ def main(role: str, path: str, *options: str) -> int:
 def send(path: bytes, *options: str) -> int:
     """Send the tree at ``path``."""
     compress = True if "compress" in options else False if "no-compress" in options else None
-    return 0 if Sender(path, _write, compress=compress).run(lambda: os.read(0, _READ)) else 1
+    sender = Sender(path, _write, compress=compress)
+    if "request" not in options:
+        return 0 if sender.run(lambda: os.read(0, _READ)) else 1
+    sender.list()
+    answers = b"".join(iter(lambda: os.read(0, _READ), b""))
+    if answers:
+        sender.answer(answers)
+    return 0
 
 
 def receive(path: bytes, *options: str) -> int:
@@ -58,8 +67,10 @@ def receive(path: bytes, *options: str) -> int:
     try:
         while True:
             data = os.read(0, _READ)
+            if not data and "request" in options:
+                receiver.wait_until_answered()
             if not data:
-                return 0 if receiver.done else 1
+                return 0 if receiver.done or "request" in options else 1
             receiver.feed(data)
     finally:
         receiver.close()

@@ -16,6 +16,7 @@ from itertools import count
 from pathlib import Path
 from typing import TypedDict, TypeVar, Unpack
 
+from sremote.connectors.base import Capability
 from sremote.errors import (
     ConnectionLost,
     FileMissing,
@@ -32,6 +33,7 @@ from sremote.interpreter.tree_sender import Sender
 from sremote.reconnect import again
 from sremote.tree_line import TreeLine
 from sremote.tree_progress import ProgressCallback, Tally
+from sremote.tree_requests import pull_by_requests, push_by_requests
 
 log = logging.getLogger("sremote")
 
@@ -107,6 +109,8 @@ def push(
 
     def attempt(attempted: _Attempt) -> Sender:
         tally.restart()
+        if Capability.STREAM not in host.connector.capabilities:
+            return push_by_requests(host, local, remote, options if attempted.number else first_options, tally)
         with TreeLine(host, "receive", remote, options if attempted.number else first_options) as line:
             sender = Sender(
                 os.fsencode(local),
@@ -127,7 +131,7 @@ def push(
 
     sender, sent = _resume(host, attempt)
     tally.tell()
-    copied = Copied(sent, sender.already_there, _as_text(sender.left_out))
+    copied = Copied(sent + sender.copied, sender.already_there, _as_text(sender.left_out))
     _raise_refused(host, "write", remote, sender.refused)
     _raise_here("read", local, sender.failures)
     return copied
@@ -153,16 +157,16 @@ def pull(
         return os.fsencode(target)
 
     def attempt(attempted: _Attempt) -> Receiver:
-        tally.restart()
+        def receiver_of(write: Callable[[memoryview], None]) -> Receiver:
+            tally.restart()
+            always = how.get("always_copy", False) and not attempted.number
+            delete = how.get("delete", False)
+            return Receiver(place, write, always_copy=always, delete=delete, found=tally.found, written=tally.moved)
+
+        if Capability.STREAM not in host.connector.capabilities:
+            return pull_by_requests(host, remote, receiver_of)
         with TreeLine(host, "send", remote, _COMPRESS[how.get("compress")]) as line:
-            receiver = Receiver(
-                place,
-                line.write,
-                always_copy=how.get("always_copy", False) and not attempted.number,
-                delete=how.get("delete", False),
-                found=tally.found,
-                written=tally.moved,
-            )
+            receiver = receiver_of(line.write)
             try:
                 while not receiver.done:
                     data = line.read()
@@ -178,7 +182,7 @@ def pull(
 
     receiver, sent = _resume(host, attempt)
     tally.tell()
-    copied = Copied(sent, receiver.files - receiver.copied, _as_text(receiver.left_out))
+    copied = Copied(sent + receiver.copied, receiver.files - receiver.copied, _as_text(receiver.left_out))
     _raise_refused(host, "read", remote, receiver.unread)
     _raise_here("write", target, receiver.failures)
     return copied
@@ -210,7 +214,7 @@ def _resume(host: Host, attempt: Callable[[_Attempt], T]) -> tuple[T, int]:
             log.info("%s: going on with the copy after: %s", host.where, error.message)
             again(host.connector, lambda: None)
         else:
-            return result, sent + attempted.sent
+            return result, sent
     raise AssertionError("a count has no end")
 
 
