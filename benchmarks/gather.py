@@ -27,7 +27,7 @@ def measure(place: Place) -> Iterator[Row]:
 
         call(0)
         with ThreadPoolExecutor(THREADS) as pool:
-            for _ in range(3):
+            for _ in range(1 if place.quick else 3):
                 in_a_row.append(timed(lambda: [call(value) for value in range(IN_A_ROW)]) * CALLS / IN_A_ROW)
                 together.append(timed(lambda: list(pool.map(call, range(CALLS)))))
     yield Row(

@@ -12,7 +12,7 @@ from benchmarks.place import Place
 from benchmarks.proxy import timed
 from benchmarks.results import OURS, Row, at_least_times, interleaved
 
-CALLS = 1000
+CALLS = 100
 BARE = "bare pickle echo, same channel"
 
 
@@ -31,7 +31,7 @@ def measure(place: Place) -> Iterator[Row]:
             peer = kind(place)
             stack.callback(peer.close)
             calls[peer.name] = peer.call
-        samples = interleaved(place.rounds(12), {name: _rate(call) for name, call in calls.items()})
+        samples = interleaved(place.rounds(100), {name: _rate(call) for name, call in calls.items()})
     medians = {name: median(values) for name, values in samples.items()}
     best = max((name for name in medians if name not in (OURS, BARE)), key=medians.__getitem__)
     yield Row(
