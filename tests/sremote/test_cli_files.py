@@ -20,6 +20,26 @@ def test_a_file_goes_there_and_back(ssh_address: str, sshd: SshServer, tmp_path:
     assert (tmp_path / "back").read_bytes() == data
 
 
+def test_a_copy_shows_a_bar_on_a_terminal_only(tmp_path: Path) -> None:
+    (tmp_path / "data").write_bytes(bytes(5_000_000))
+    line = f"{PROGRAM} push local: {tmp_path}/data {tmp_path}/copy"
+    shown = pexpect.run(line, encoding="utf-8", env={**os.environ, "TERM": "xterm"}, timeout=60)
+    assert isinstance(shown, str)
+    assert "5.0/5.0 MB" in shown
+    assert sremote("push", "local:", tmp_path / "data", tmp_path / "again").stderr == ""
+
+
+def test_delete_and_always_copy_can_be_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here/file").touch()
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there/old").touch()
+    for _ in range(2):
+        arguments = ["pull", "local:", tmp_path / "here", tmp_path / "there", "--delete", "--always-copy"]
+        assert sremote_json(*arguments)["files"] == 1
+        assert os.listdir(tmp_path / "there") == ["file"]
+
+
 def test_a_file_that_is_not_there_is_told_and_makes_none_here(tmp_path: Path) -> None:
     error = sremote_json("pull", "local:", "/no/such/file", tmp_path / "back", status=1)["error"]
     assert error["type"] == "FileMissing"
