@@ -95,8 +95,7 @@ def reach(
         _check_key(host, transport, known, accept_host_key)
         transport.auth_timeout = timeout
         sign_in(transport, host, journey.prompt)
-        if journey.keepalive > 0:
-            transport.watch(journey.keepalive)
+        transport.watch(max(0.0, journey.keepalive))
         return SshLine(host, transport, way.pop_all().close)
     raise AssertionError("an ExitStack of callbacks swallows nothing")
 

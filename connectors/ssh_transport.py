@@ -83,10 +83,17 @@ class TunedTransport(paramiko.Transport):
         options = self.get_security_options()
         options.ciphers = [name for name in CIPHERS if name in self._cipher_info]
         options.digests = [name for name in options.digests if name not in WEAK_DIGESTS]
-        self._channel_handler_table = {**self._channel_handler_table, MSG_CHANNEL_REQUEST: _note_exit_signal}
+        self._channel_handler_table: dict[int, Any] = {
+            **self._channel_handler_table,
+            MSG_CHANNEL_REQUEST: _note_exit_signal,
+        }
 
     def watch(self, interval: float) -> None:
-        """Send a keepalive after each ``interval`` seconds of silence; end when they stay unanswered."""
+        """Send a keepalive after each ``interval`` seconds of silence, none for 0; end when they stay unanswered."""
+        # paramiko wakes ten times a second to look whether it was closed; close() wakes it here.
+        self.sock.settimeout(interval or None)
+        if not interval:
+            return
         packetizer = self.packetizer
         request = paramiko.Message()
         request.add_byte(cMSG_GLOBAL_REQUEST)
@@ -100,8 +107,6 @@ class TunedTransport(paramiko.Transport):
             self._send_user_message(request)
 
         packetizer.set_keepalive(interval, keepalive)
-        # paramiko wakes ten times a second to look whether it was closed; close() wakes it here.
-        self.sock.settimeout(interval)
 
     def begin(self, command: str) -> paramiko.Channel:
         """Start ``command`` on a new channel, without waiting to hear that it started.
