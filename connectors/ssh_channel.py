@@ -83,7 +83,7 @@ class ChannelProcess(Process):
         return data
 
     def _ended_well(self) -> bool:
-        return self._channel.eof_received or self._channel.exit_status >= 0 or self._transport.is_active()
+        return bool(self._channel.eof_received or self._channel.exit_status >= 0 or self._transport.is_active())
 
     def _lost(self, what: str) -> ConnectionLost:
         if self._killed:

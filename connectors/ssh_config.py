@@ -224,7 +224,7 @@ class _Settings:
         def token(match: re.Match[str]) -> str:
             if match[1] not in tokens:
                 raise UsageError(f"{self._address}: {match[0]} in {value!r} of the ssh configuration is not understood")
-            return tokens[match[1]]()
+            return str(tokens[match[1]]())
 
         return re.sub(r"%(.)", token, value)
 

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
 
 from sremote.connectors.errors import HostUnreachable, LineTimeout
 from sremote.connectors.ssh_config import SshHost
@@ -46,10 +47,10 @@ def dial(host: SshHost, timeout: float) -> socket.socket:
     return connection
 
 
-_Found = tuple[socket.AddressFamily, socket.SocketKind, int, str, tuple[str, int] | tuple[str, int, int, int]]
+_Found = tuple[socket.AddressFamily, socket.SocketKind, int, str, tuple[str | int | bytes, ...]]
 
 
-def _race(host: SshHost, addresses: list[_Found], timeout: float) -> socket.socket:
+def _race(host: SshHost, addresses: Sequence[_Found], timeout: float) -> socket.socket:
     """Try the addresses in order, the next when one fails or is slow; the first that connects wins."""
     deadline = time.monotonic() + timeout
     waiting = list(addresses)
@@ -107,8 +108,8 @@ class ProxyProcess:
             # As ssh does: the user's shell, which the command replaces.
             self._process = subprocess.Popen(
                 [os.environ.get("SHELL") or "/bin/sh", "-c", f"exec {self.command}"],
-                stdin=theirs,
-                stdout=theirs,
+                stdin=theirs.fileno(),
+                stdout=theirs.fileno(),
                 stderr=self._messages,
                 process_group=0,
             )

@@ -31,7 +31,7 @@ of the request, and as much of the request as fits."""
 DATA = 2
 """Both ways: what follows of a request or response."""
 DONE = 3
-"""To the host: the response has arrived, the job may go."""
+"""To the host: the response has arrived, the job may go; with a payload, its id is remembered."""
 CANCEL = 4
 """To the host: stop the job and its children, and remove it."""
 BUNDLE = 5

@@ -19,6 +19,9 @@ from typing import Any, BinaryIO, Callable, Dict, List, Optional
 from .processes import HOST, is_alive, this_process
 from .wire import Message
 
+DONE = ".done"
+"""Ends the name of the empty file that remembers a job whose directory has gone."""
+
 
 class Job:
     """One job directory."""
@@ -36,7 +39,8 @@ class Job:
     def accept(self) -> bool:
         """Take over the request that is in ``incoming``; say whether there is a job now.
 
-        A job of this id that is here already stays as it is, and the second request is dropped.
+        A job of this id that is here already stays as it is, and the second request is
+        dropped; so is one whose response has been fetched, see ``drop``.
         """
         try:
             os.rename(self.incoming, self.directory)
@@ -44,6 +48,8 @@ class Job:
             pass
         except OSError:
             self.drop_incoming()
+        if os.path.exists(self.directory + DONE):
+            self.drop()
         return os.path.isdir(self.directory)
 
     def receive(self) -> BinaryIO:
@@ -144,8 +150,14 @@ class Job:
         """Return where a process of this host writes its response before that is put in its place."""
         return "{}.{}.{}".format(self.path("response"), HOST, pid)
 
-    def drop(self) -> None:
-        """Remove the job with all that belongs to it."""
+    def drop(self, remember: bool = False) -> None:
+        """Remove the job with all that belongs to it.
+
+        With ``remember`` its id stays: the request was sent more than once, and what
+        is still under way of it must not make a job again.
+        """
+        if remember:
+            os.close(os.open(self.directory + DONE, os.O_WRONLY | os.O_CREAT, 0o600))
         gone = "{}.{}-{}.partial".format(self.directory, HOST, os.getpid())
         with contextlib.suppress(OSError):
             os.rename(self.directory, gone)  # at once, as a request without its claim would be run again

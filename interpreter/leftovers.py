@@ -5,11 +5,13 @@ import shutil
 import time
 from typing import Any, Dict, Iterator, List, Tuple
 
-from .job import Job
+from .job import DONE, Job
 from .processes import this_process
 
 YOUNG = 60.0
 """Seconds for which a file that nobody has claimed may still be on its way in."""
+REMEMBERED = 86400.0
+"""Seconds for which a request that was sent more than once may still be under way."""
 
 
 def leftovers(root: str, keep: str) -> List[Dict[str, Any]]:
@@ -22,7 +24,7 @@ def leftovers(root: str, keep: str) -> List[Dict[str, Any]]:
     for path, kind, state in _candidates(root, keep):
         size, files, newest = _measure(os.path.join(root, path))
         age = max(0.0, time.time() - newest)
-        if kind == "partial" and age < YOUNG:
+        if kind == "partial" and age < (REMEMBERED if path.endswith(DONE) else YOUNG):
             continue
         found.append({"path": path, "kind": kind, "state": state, "age": age, "bytes": size, "files": files})
     return found
@@ -48,7 +50,7 @@ def remove(root: str, paths: List[str]) -> List[str]:
 
 def _candidates(root: str, keep: str) -> Iterator[Tuple[str, str, str]]:
     for name in _names(os.path.join(root, "jobs")):
-        partial = name.endswith(".new") or ".partial" in name
+        partial = name.endswith((".new", DONE)) or ".partial" in name
         if Job(os.path.join(root, "jobs", name)).owner() == this_process():
             continue  # the job that is looking
         state = "unclaimed" if partial else _job_state(Job(os.path.join(root, "jobs", name)))

@@ -187,7 +187,7 @@ class Server:
                 elif kind == frames.DATA:
                     self._take(self._calls[number], payload)
                 elif kind == frames.DONE:
-                    self._calls.pop(number).job.drop()
+                    self._calls.pop(number).job.drop(remember=bool(payload))
                 elif kind == frames.CANCEL:
                     self._cancel(self._calls[number])
         except FormatError as error:
@@ -231,8 +231,9 @@ class Server:
             call.incoming = None
             return
         call.incoming = None
-        call.job.accept()
-        if call.job.finished():
+        if not call.job.accept():
+            self._tell(frames.UNKNOWN, call, "its response has been fetched already, over another line")
+        elif call.job.finished():
             self._respond(call)
         elif call.job.claimed():
             self._adopted.append(call)

@@ -33,6 +33,8 @@ class Call:
         self.request = request
         self.output = output
         self.number = 0
+        self.lines = 0
+        """Over how many lines the request has been sent."""
         self.sent = False
         """Whether the request, or a part of it, may have reached the host."""
         self.ended = threading.Event()
@@ -49,6 +51,7 @@ class Call:
     def begin(self, number: int) -> None:
         """Start over on a new line."""
         self.number = number
+        self.lines += 1
         self.response, self.missing, self.error = bytearray(), -1, None
         self._seen = {"stdout": 0, "stderr": 0}
         self.ended.clear()
@@ -180,12 +183,13 @@ class Line:
     def _forget(self, call: Call) -> None:
         with self._lock:
             self._calls.pop(call.number, None)
-        self._tell(frames.DONE, call)
+        # What a dropped line still carries of the request may arrive after this.
+        self._tell(frames.DONE, call, b"again" if call.lines > 1 else b"")
 
-    def _tell(self, kind: int, call: Call) -> None:
+    def _tell(self, kind: int, call: Call, payload: bytes = b"") -> None:
         with suppress(ConnectionLost):
             if self._failure is None:
-                self._stream.write(frames.pack(kind, call.number, b""))
+                self._stream.write(frames.pack(kind, call.number, payload))
 
     # The thread that reads
 

@@ -37,7 +37,7 @@ def copy_options(command: Command) -> Command:
 @copy_options
 @common_options
 @click.pass_obj
-def push(state: State, settings: HostSettings, local: str, remote: str, **how: Any) -> None:
+def push(state: State, /, settings: HostSettings, local: str, remote: str, **how: Any) -> None:
     """Copy LOCAL to REMOTE on HOST; a relative REMOTE starts at the home directory there.
 
     Only what differs is sent.
@@ -57,7 +57,7 @@ def push(state: State, settings: HostSettings, local: str, remote: str, **how: A
 @copy_options
 @common_options
 @click.pass_obj
-def pull(state: State, settings: HostSettings, remote: str, local: str, **how: Any) -> None:
+def pull(state: State, /, settings: HostSettings, remote: str, local: str, **how: Any) -> None:
     """Copy REMOTE on HOST to LOCAL; a relative REMOTE starts at the home directory there.
 
     Only what differs is sent.

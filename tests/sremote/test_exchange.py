@@ -1,6 +1,7 @@
 """Never twice, never lost: whenever the line drops, a call runs once and its value comes back."""
 
 import dataclasses
+import itertools
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -11,11 +12,17 @@ import pytest
 
 import sremote
 from sremote import reconnect
+from sremote.arguments import add_arguments
 from sremote.connectors.address import parse_address
 from sremote.connectors.base import Capability
 from sremote.connectors.registry import make_connector
 from sremote.errors import HostUnreachable, OutcomeUnknown
+from sremote.functions import target_by_name
 from sremote.host import Host
+from sremote.interpreter import frames
+from sremote.interpreter.wire import Message
+from sremote.line import Call, Line
+from sremote.stream import Stream
 from tests.kit.proxy import DelayingProxy
 from tests.kit.sshd import SshServer
 
@@ -269,3 +276,35 @@ class TestHostThatStaysAway:
             proxy.resume()
             assert call.result(PATIENCE) == 7
         assert place.runs == 1
+
+
+def test_a_request_that_arrives_when_its_response_has_been_fetched_is_not_run_again(
+    tmp_path: Path, place: Place
+) -> None:
+    with make_connector(parse_address("local:")) as connector:
+        host = Host(connector, root=str(tmp_path / "root"))
+        request = Message({"format": 1, "kind": "request", "id": "late", "target": target_by_name("os", "system")})
+        add_arguments(request, [f"echo run >> {place.ledger}"], {}, ())
+        late = Stream(host)
+        held_back, *_ = _frames_of(request, 1)
+        late.write(held_back[:-1])
+
+        call = Call("late", request.chunks(), None)
+        for _ in ("the line that dropped", "the one that did not"):
+            call.begin(1)
+        line = Line(host, None)
+        line.send(call)
+        line.response(call, PATIENCE)
+        line.close()
+
+        late.write(held_back[-1:])
+        assert [kind for kind, _, _ in itertools.islice(late.read(), 1)] == [frames.UNKNOWN]
+        late.close()
+    assert place.runs == 1
+
+
+def _frames_of(request: Message, number: int) -> list[bytes]:
+    call = Call("late", request.chunks(), None)
+    call.begin(number)
+    parts = iter(call.frames())
+    return [bytes(head) + bytes(next(parts)) for head in parts]
