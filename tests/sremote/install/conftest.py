@@ -14,6 +14,12 @@ from sremote.installer import install
 from tests.kit.packages import make_sdist, make_wheel, package_index
 
 
+@pytest.fixture(autouse=True)
+def pip_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """pip takes twice its time where coverage looks on, and none of it is ours."""
+    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+
+
 @pytest.fixture(scope="session")
 def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The files of an index: see below for what there is."""
