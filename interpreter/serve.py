@@ -55,6 +55,8 @@ class _Call:
         self.running: Optional[Running] = None
         self.deadline: Optional[float] = None
         """When it is to be stopped, or killed once it is ``stopping``."""
+        self.drop_at_end: Optional[bool] = None
+        """Set once the client is done with it: whether to remember its id."""
         self.answered = False
         """Whether its response has been taken up, though its process may not have ended."""
         self.stopping = False
@@ -187,7 +189,7 @@ class Server:
                 elif kind == frames.DATA:
                     self._take(self._calls[number], payload)
                 elif kind == frames.DONE:
-                    self._calls.pop(number).job.drop(remember=bool(payload))
+                    self._done(self._calls.pop(number), remember=bool(payload))
                 elif kind == frames.CANCEL:
                     self._cancel(self._calls[number])
         except FormatError as error:
@@ -239,6 +241,13 @@ class Server:
             self._adopted.append(call)
         else:
             self._waiting.append(call)
+
+    def _done(self, call: _Call, remember: bool) -> None:
+        """Remove a job whose response has arrived; one whose process still writes to disk when that has ended."""
+        if call.running is None:
+            call.job.drop(remember)
+        else:
+            call.drop_at_end = remember
 
     def _cancel(self, call: _Call) -> None:
         if call.running is not None:
@@ -307,7 +316,12 @@ class Server:
             if pid == 0:
                 return
             call = self._running.pop(pid, None)
-            if call is None or call.running is None or call.answered:
+            if call is None or call.running is None:
+                continue
+            if call.answered:
+                call.running = None
+                if call.drop_at_end is not None:
+                    call.job.drop(call.drop_at_end)
                 continue
             ours = conclude(call.running, status, call.out_of_time)
             call.running = None
