@@ -57,19 +57,6 @@ class TestAnotherUser(ConnectorConformance):
                 yield connector
 
 
-class TestCsh(ConnectorConformance):
-    """A login shell of another family, whose startup file prints."""
-
-    connector_class = CommandConnector
-
-    @pytest.fixture
-    def connector(self, client_home: Path) -> Iterator[Connector]:
-        (client_home / ".cshrc").write_text("echo 'Welcome!'\necho -n 'no line end'\n")
-        prefix = [need_program("csh", "csh"), "-c"]
-        with CommandConnector(parse_address("command:"), prefix=prefix, shell=True) as connector:
-            yield connector
-
-
 def test_only_what_applies_to_a_connector_is_collected() -> None:
     class Gateway(LocalConnector):
         capabilities = Capability.EXECUTE
