@@ -77,6 +77,7 @@ class TunedTransport(paramiko.Transport):
         self.set_log_channel(LOG_NAME)
         self.farewell = ""
         self._first_channel = threading.Lock()
+        self._first_sent = threading.Event()
         self._behind_open: paramiko.Message | None = None
         self.banner_timeout = self.handshake_timeout = self.auth_timeout = timeout
         self.channel_timeout = timeout
@@ -114,9 +115,14 @@ class TunedTransport(paramiko.Transport):
         The first channel of a connection has the number 0 with OpenSSH, so there the
         command goes right behind the request for the channel: one round trip in all.
         """
-        if "OpenSSH" in self.remote_version and self._first_channel.acquire(blocking=False):
-            self._behind_open = _exec_request(0, command)
-            return self.open_session()
+        if "OpenSSH" in self.remote_version:
+            if self._first_channel.acquire(blocking=False):
+                self._behind_open = _exec_request(0, command)
+                try:
+                    return self.open_session()
+                finally:
+                    self._first_sent.set()
+            self._first_sent.wait()  # else this channel might come to have the number 0
         channel = self.open_session()
         self._send_user_message(_exec_request(channel.remote_chanid, command))
         return channel
@@ -126,6 +132,7 @@ class TunedTransport(paramiko.Transport):
         if self._behind_open is not None and data.asbytes()[:1] == cMSG_CHANNEL_OPEN:
             request, self._behind_open = self._behind_open, None
             super()._send_user_message(request)
+            self._first_sent.set()
 
     @property
     def reason(self) -> str:
