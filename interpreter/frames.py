@@ -80,26 +80,24 @@ class FrameReader:
     """Cuts a stream of bytes into frames of kinds up to ``highest``."""
 
     def __init__(self, highest: int = PRELOAD) -> None:
-        self._buffer = bytearray()
+        self._rest = b""
         self._highest = highest
 
     def feed(self, data: bytes) -> "Iterator[Frame]":
         """Take the next bytes of the stream and yield the frames that are whole now.
 
-        A payload is a view that is good until the next one is asked for.  Raises
-        FormatError where the bytes are not frames.
+        A payload is a view that nobody writes to.  Raises FormatError where the bytes
+        are not frames.
         """
-        self._buffer += data
+        view = memoryview(self._rest + data if self._rest else data)
         position = 0
-        with memoryview(self._buffer) as view:
-            while len(view) - position >= HEAD.size:
-                kind, call, length = HEAD.unpack_from(view, position)
-                if length > CHUNK or not CALL <= kind <= self._highest:
-                    raise FormatError("the stream is damaged: frame of kind {}, {} bytes".format(kind, length))
-                end = position + HEAD.size + length
-                if end > len(view):
-                    break
-                with view[position + HEAD.size : end] as payload:
-                    yield kind, call, payload
-                position = end
-        del self._buffer[:position]
+        while len(view) - position >= HEAD.size:
+            kind, call, length = HEAD.unpack_from(view, position)
+            if length > CHUNK or not CALL <= kind <= self._highest:
+                raise FormatError("the stream is damaged: frame of kind {}, {} bytes".format(kind, length))
+            end = position + HEAD.size + length
+            if end > len(view):
+                break
+            yield kind, call, view[position + HEAD.size : end]
+            position = end
+        self._rest = bytes(view[position:])

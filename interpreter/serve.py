@@ -381,12 +381,13 @@ class Server:
         call.outputs = []
         if not self._client:
             return
+        reason = ""
         for path in (written, call.job.path("response")):
             try:
                 self._responses.append((call, open(path, "rb")))
                 return
             except OSError as error:
-                reason = error
+                reason = str(error)
         self._tell(frames.UNKNOWN, call, "its response cannot be read: {}".format(reason))
 
     def _send_responses(self) -> None:

@@ -43,6 +43,7 @@ class Session:
         self._incoming = incoming
         self._outgoing = outgoing
         self._sending = threading.Lock()
+        self._draining = threading.Lock()
         self._frames = frames.FrameReader()
         self._header: Header = {}
         self._request = bytearray()
@@ -102,7 +103,8 @@ class Session:
         outcome = carry_out(request, response, lambda: prepare(surroundings) if surroundings else None)
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
-        self._drain(0)
+        while self._drain():
+            pass
         if outcome == {"outcome": "returned"} and len(response.sections) == 1:
             value = response.get("value")
             if len(value) <= frames.CHUNK:
@@ -161,14 +163,12 @@ class Session:
         for piece in frames.pieces([data], frames.CHUNK):
             self._send(kind, 0, piece)
 
-    def _drain(self, timeout: float) -> bool:
+    def _drain(self) -> bool:
         """Pass on what the pipes hold; say whether they held anything."""
-        readable, _, _ = select.select(list(self._printed), [], [], timeout)
-        for pipe in readable:
-            try:
+        with self._draining:  # so that what the other thread has read is on its way before a value is
+            readable, _, _ = select.select(list(self._printed), [], [], 0)
+            for pipe in readable:
                 self.print(self._printed[pipe], os.read(pipe, frames.CHUNK))
-            except BlockingIOError:  # the other thread was faster
-                continue
         return bool(readable)
 
     def _watch(self) -> None:
@@ -184,7 +184,7 @@ class Session:
                     os.kill(0, signal.SIGTERM)
                     time.sleep(HANGUP_GRACE)
                     os.kill(0, signal.SIGKILL)
-            self._drain(0)
+            self._drain()
 
 
 class _Printer(io.RawIOBase):

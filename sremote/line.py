@@ -16,6 +16,8 @@ from sremote.interpreter import frames
 from sremote.interpreter.wire import Buffer, Message
 from sremote.stream import INLINE, Stream, lost
 
+SMALL = 1 << 14
+"""Bytes of a request that are joined, to go in one frame."""
 CANCEL_TIMEOUT = 10.0
 """Seconds for a stopped call to end."""
 
@@ -30,7 +32,8 @@ class Call:
 
     def __init__(self, job_id: str, request: Sequence[Buffer], output: OutputSink | None) -> None:
         self.job_id = job_id
-        self.request = request
+        small = sum(len(part) for part in request) <= SMALL
+        self.request: Sequence[Buffer] = [b"".join(request)] if small else request
         self.output = output
         self.number = 0
         self.lines = 0

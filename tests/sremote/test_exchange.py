@@ -185,7 +185,7 @@ class TestDroppedLine:
             assert [call.result(PATIENCE) for call in calls] == [0, 1, 2, 3]
         assert place.runs == 4
 
-    def test_nothing_is_left_there_afterwards(self, client, proxy, place):
+    def test_no_more_than_its_id_is_left_there_afterwards(self, client, proxy, place):
         with ThreadPoolExecutor(1) as pool:
             call = pool.submit(client.call_function, note_and_wait, str(place.ledger), str(place.gate))
             wait_for(lambda: place.runs)
@@ -193,7 +193,7 @@ class TestDroppedLine:
             place.gate.touch()
             call.result(PATIENCE)
         client.close()
-        wait_for(lambda: not list(place.jobs.iterdir()))
+        wait_for(lambda: not [path for path in place.jobs.iterdir() if path.suffix != ".done" or path.stat().st_size])
 
     def test_output_is_shown_once(self, client, proxy, place, capsys):
         script = f"echo before; echo run >>{place.ledger}; until [ -e {place.gate} ]; do sleep 0.01; done; echo after"
@@ -286,7 +286,7 @@ def test_a_request_that_arrives_when_its_response_has_been_fetched_is_not_run_ag
         request = Message({"format": 1, "kind": "request", "id": "late", "target": target_by_name("os", "system")})
         add_arguments(request, [f"echo run >> {place.ledger}"], {}, ())
         late = Stream(host)
-        held_back, *_ = _frames_of(request, 1)
+        (held_back,) = _frames_of(request, 1)
         late.write(held_back[:-1])
 
         call = Call("late", request.chunks(), None)
