@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 
 import paramiko
@@ -10,6 +11,10 @@ import paramiko
 from sremote.connectors.base import Process
 from sremote.connectors.errors import ConnectionLost, LineTimeout
 from sremote.connectors.ssh_transport import PACKET_SIZE, TunedTransport, exit_signal
+
+
+NOTICE = 0.5
+"""Seconds in which a transport that drops has noticed it: its channels are closed a little before."""
 
 
 class ChannelProcess(Process):
@@ -83,7 +88,14 @@ class ChannelProcess(Process):
         return data
 
     def _ended_well(self) -> bool:
-        return bool(self._channel.eof_received or self._channel.exit_status >= 0 or self._transport.is_active())
+        deadline = time.monotonic() + NOTICE
+        while not (self._channel.eof_received or self._channel.exit_status >= 0):
+            if not self._transport.is_active():
+                return False
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.01)
+        return True
 
     def _lost(self, what: str) -> ConnectionLost:
         if self._killed:
