@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import BinaryIO, ClassVar, Literal, Self
 
 from sremote.connectors.address import Address
+from sremote.connectors.batch import BatchSystem
 from sremote.connectors.check import Check, State
 from sremote.interpreter.errors import SremoteError
 
@@ -40,6 +41,8 @@ class Capability(enum.Flag):
     """``execute`` tells a command's own exit status."""
     STREAM = enum.auto()
     """* ``start`` gives a running process with its three streams."""
+    BATCH = enum.auto()
+    """* ``batch`` is a batch system that the connector itself reaches, as gateways have."""
 
 
 @dataclass(frozen=True)
@@ -164,6 +167,11 @@ class Connector(abc.ABC):
     def start(self, argv: Sequence[str]) -> Process:
         """Start a command with its streams open; only with ``Capability.STREAM``."""
         raise TypeError(f"{type(self).__name__} has no streams")
+
+    @property
+    def batch(self) -> BatchSystem:
+        """The batch system behind this connector; only with ``Capability.BATCH``."""
+        raise TypeError(f"{type(self).__name__} has no batch system of its own")
 
     def diagnose(self) -> Iterator[Check]:
         """Connect, and yield each step of the way once it is tried; a failed one is the last.

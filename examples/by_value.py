@@ -30,7 +30,7 @@ def main(host: str = "local:") -> None:
         area = client.call_function(integral, math.pi)
         print(f"The area is {area:.4f}")
 
-        job = client.last_job
+        job = client.last_response
         print(f"It took {job.seconds:.3f} s there and printed {job.stdout!r}")
 
 

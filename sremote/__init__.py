@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sremote.client import Client
     from sremote.connection import connect
     from sremote.errors import SremoteError
-    from sremote.job import Job
+    from sremote.response import Response
     from sremote.session import Session
     from sremote.version import __version__
 
@@ -25,8 +25,8 @@ _PLACES = {
     "Client": "client",
     "CommandResult": "answers",
     "Facts": "answers",
-    "Job": "job",
     "Leftover": "answers",
+    "Response": "response",
     "Session": "session",
     "SremoteError": "errors",
     "__version__": "version",
@@ -38,8 +38,8 @@ __all__ = [
     "Client",
     "CommandResult",
     "Facts",
-    "Job",
     "Leftover",
+    "Response",
     "Session",
     "SremoteError",
     "__version__",

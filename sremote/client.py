@@ -23,7 +23,7 @@ from sremote.exchange import FileExchange
 from sremote.functions import add_function, target_by_name
 from sremote.host import Host, Probe
 from sremote.interpreter.wire import Header, Message
-from sremote.job import Job
+from sremote.response import Response
 from sremote.session import Session
 from sremote.stream_exchange import StreamExchange
 from sremote.surroundings import Surroundings, surroundings_header
@@ -52,10 +52,10 @@ class Client:
         self._local = threading.local()
 
     @property
-    def last_job(self) -> Job | None:
+    def last_response(self) -> Response | None:
         """The job of this thread's latest call that has an answer: its output, outcome and what it took."""
-        job: Job | None = getattr(self._local, "job", None)
-        return job
+        response: Response | None = getattr(self._local, "response", None)
+        return response
 
     def call(
         self,
@@ -73,7 +73,7 @@ class Client:
         ``args`` is a list or tuple of positional arguments, or a mapping of keyword
         arguments.  ``function`` may be dotted (``Class.method``).  After ``timeout``
         seconds (default: no limit) it is stopped.  What it prints goes to this
-        process's stdout and stderr (``echo``) and is kept in ``last_job``.
+        process's stdout and stderr (``echo``) and is kept in ``last_response``.
 
         Its surroundings: ``env`` sets environment variables, ``env_default`` those
         that are unset, ``path`` is appended to PATH, ``cwd`` is the working directory
@@ -124,7 +124,7 @@ class Client:
         request = Message({})
         if stdin:
             request.add("stdin", stdin)
-        job = self._run(
+        response = self._run(
             request,
             {"kind": "command"},
             [str(word) for word in argv],
@@ -133,7 +133,7 @@ class Client:
             self._surroundings(surroundings),
             echo,
         )
-        return CommandResult(job.exit_status(), job.output("stdout"), job.output("stderr"))
+        return CommandResult(response.exit_status(), response.output("stdout"), response.output("stderr"))
 
     def session(
         self,
@@ -237,12 +237,12 @@ class Client:
         self.close()
 
     def _ask(self, module: str, function: str, *args: Any) -> Any:
-        """Call a function of the interpreter's own; ``last_job`` stays that of the user's latest call."""
-        last = self.last_job
+        """Call a function of the interpreter's own; ``last_response`` stays that of the user's latest call."""
+        last = self.last_response
         try:
             return self.call(f"{_FAR_SIDE}.{module}", function, args, echo=False)
         finally:
-            self._local.job = last
+            self._local.response = last
 
     def _probe(self) -> Probe:
         """Return what the host is, asked for in the way that costs least."""
@@ -275,7 +275,7 @@ class Client:
         timeout: float | None,
         surroundings: Header,
         echo: bool | OutputSink,
-    ) -> Job:
+    ) -> Response:
         if timeout is not None and timeout <= 0:
             raise UsageError(f"a timeout of {timeout} s leaves no time to run")
         job_id = new_job_id()
@@ -292,10 +292,10 @@ class Client:
         )
         self._add_arguments(request, args, dict(kwargs))
         output = echo if callable(echo) else Echo() if echo else None
-        response = self._exchange.run(job_id, request, timeout, output)
-        job = Job.read(self.host.name, job_id, response, allowed_types, trust=self.trust)
-        self._local.job = job
-        return job
+        data = self._exchange.run(job_id, request, timeout, output)
+        response = Response.read(self.host.name, job_id, data, allowed_types, trust=self.trust)
+        self._local.response = response
+        return response
 
     def _add_arguments(self, request: Message, args: list[Any], kwargs: dict[str, Any]) -> None:
         if self.trust:

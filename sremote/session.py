@@ -22,9 +22,9 @@ from sremote.host import Host
 from sremote.interpreter import frames
 from sremote.interpreter.values import decode
 from sremote.interpreter.wire import Header, Message
-from sremote.job import Job
 from sremote.line import Call
 from sremote.pickle_grammar import check_pickle
+from sremote.response import Response
 from sremote.stream import Stream, lost
 
 _NAME = struct.Struct(">H")
@@ -139,7 +139,7 @@ class Session:
                     if self._output is not None:
                         self._output("stdout" if kind == frames.STDOUT else "stderr", bytes(payload))
                 elif number == wanted and kind in (frames.RESPONSE, frames.DATA) and response.take(payload):
-                    return self._job(response).result()
+                    return self._read_response(response).result()
         except ConnectionLost:
             pass
         raise self._failure()
@@ -148,8 +148,8 @@ class Session:
         check_pickle(payload)
         return decode(Message({}, [("value", [bytes(payload)])]), "value", allowed_types)
 
-    def _job(self, response: Call) -> Job:
-        return Job.read(self._host.name, self.id, response.response, allowed_types, trust=False)
+    def _read_response(self, response: Call) -> Response:
+        return Response.read(self._host.name, self.id, response.response, allowed_types, trust=False)
 
     def _stop(self, timeout: float) -> None:
         self._ended = WalltimeExceeded(

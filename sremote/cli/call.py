@@ -76,10 +76,10 @@ def call(
             cwd=cwd,
             echo=not no_echo and not state.json,
         )
-        job = client.last_job
+        response = client.last_response
     if state.json:
-        assert job is not None
-        print_json({"value": value, "stdout": job.stdout, "stderr": job.stderr})
+        assert response is not None
+        print_json({"value": value, "stdout": response.stdout, "stderr": response.stderr})
     else:
         print_value(value)
 

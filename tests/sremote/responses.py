@@ -6,7 +6,7 @@ from typing import Any
 from sremote.interpreter.failures import describe
 from sremote.interpreter.values import encode
 from sremote.interpreter.wire import Message
-from sremote.job import Job
+from sremote.response import Response
 
 HEADER = {
     "format": 1,
@@ -25,27 +25,27 @@ def message(outcome: str, **header: Any) -> Message:
     return Message({**HEADER, "outcome": outcome, **header}, [("stdout", [b"out\n"]), ("stderr", [b"err\n"])])
 
 
-def read(response: Message | bytes, *, types: Mapping[str, type] | None = None, trust: bool = False) -> Job:
+def read(response: Message | bytes, *, types: Mapping[str, type] | None = None, trust: bool = False) -> Response:
     """Read a response as the client does."""
     data = response if isinstance(response, bytes) else response.to_bytes()
-    return Job.read("host", "job-1", bytearray(data), types or {}, trust=trust)
+    return Response.read("host", "job-1", bytearray(data), types or {}, trust=trust)
 
 
-def returned(value: Any) -> Job:
+def returned(value: Any) -> Response:
     """Return the job of a function that returned ``value``."""
     response = message("returned")
     encode(response, "value", value)
     return read(response)
 
 
-def returned_pickle(pickle: bytes, *, types: Mapping[str, type] | None = None) -> Job:
+def returned_pickle(pickle: bytes, *, types: Mapping[str, type] | None = None) -> Response:
     """Return the job of a host that sent this pickle as the value."""
     response = message("returned")
     response.add("value", pickle)
     return read(response, types=types)
 
 
-def raised(error: BaseException, **changes: Any) -> Job:
+def raised(error: BaseException, **changes: Any) -> Response:
     """Return the job of a function that raised ``error``; ``changes`` are made to what is said of it."""
     try:
         raise error

@@ -132,7 +132,7 @@ class TestErrors:
             client.call("json", "loads", ["{"])
         remote = caught.value.remote
         assert remote.host == client.host.name
-        assert remote.job_id == client.last_job.id
+        assert remote.job_id == client.last_response.id
         assert "decoder.py" in remote.traceback
         assert "interpreter/" not in remote.traceback
 
@@ -202,12 +202,12 @@ class TestOutput:
     def test_it_is_forwarded_and_kept(self, client, capsys):
         client.call("builtins", "print", ["hello", "ü"])
         assert capsys.readouterr().out == "hello ü\n"
-        assert client.last_job.stdout == "hello ü\n"
+        assert client.last_response.stdout == "hello ü\n"
 
     def test_standard_error_stays_apart(self, client, capsys):
         client.call("sys", "stderr.write", ["trouble\n"])
         assert capsys.readouterr() == ("", "trouble\n")
-        assert client.last_job.stderr == "trouble\n"
+        assert client.last_response.stderr == "trouble\n"
 
     def test_that_of_child_processes_is_forwarded_too(self, client, capsys):
         client.call("os", "system", ["echo child; echo error >&2"])
@@ -216,23 +216,23 @@ class TestOutput:
     def test_without_echo_it_is_only_kept(self, client, capsys):
         client.call("builtins", "print", ["hello"], echo=False)
         assert capsys.readouterr().out == ""
-        assert client.last_job.stdout == "hello\n"
+        assert client.last_response.stdout == "hello\n"
 
     def test_it_may_be_binary(self, client):
         client.call("os", "write", [1, b"\xff\0"], echo=False)
-        assert client.last_job.output("stdout") == b"\xff\0"
-        assert client.last_job.stdout == "\\xff\0"
+        assert client.last_response.output("stdout") == b"\xff\0"
+        assert client.last_response.stdout == "\\xff\0"
 
-    def test_each_thread_has_its_own_last_job(self, client):
+    def test_each_thread_has_its_own_last_response(self, client):
         client.call("builtins", "print", ["mine"], echo=False)
         with ThreadPoolExecutor(1) as pool:
             pool.submit(client.call, "builtins", "print", ["theirs"], echo=False).result()
-        assert client.last_job.stdout == "mine\n"
+        assert client.last_response.stdout == "mine\n"
 
     def test_a_job_tells_what_it_took(self, client):
         client.call("time", "sleep", [0.05])
-        assert client.last_job.seconds > 0.04
-        assert client.last_job.usage["max_memory"] > 1 << 20
+        assert client.last_response.seconds > 0.04
+        assert client.last_response.usage["max_memory"] > 1 << 20
 
 
 class TestSurroundings:
@@ -334,31 +334,31 @@ class TestResponses:
     @pytest.mark.parametrize("damage", [lambda data: data[:-1], lambda data: data[:20], lambda data: b"x" + data[1:]])
     def test_a_damaged_one_is_a_format_error(self, local_client, damage):
         local_client.call("operator", "add", [1, 2])
-        job = local_client.last_job
-        whole = job.response.to_bytes()
-        assert sremote.Job.read("local", job.id, whole, {}, trust=False).result() == 3
+        job = local_client.last_response
+        whole = job.message.to_bytes()
+        assert sremote.Response.read("local", job.id, whole, {}, trust=False).result() == 3
         with pytest.raises(FormatError):
-            sremote.Job.read("local", job.id, damage(whole), {}, trust=False)
+            sremote.Response.read("local", job.id, damage(whole), {}, trust=False)
 
     def test_that_of_another_job_is_refused(self, local_client):
         local_client.call("operator", "add", [1, 2])
-        whole = local_client.last_job.response.to_bytes()
+        whole = local_client.last_response.message.to_bytes()
         with pytest.raises(FormatError, match="is that of job"):
-            sremote.Job.read("local", "another", whole, {}, trust=False)
+            sremote.Response.read("local", "another", whole, {}, trust=False)
 
     def test_an_unknown_outcome_is_a_format_error(self, local_client):
         local_client.call("operator", "add", [1, 2])
-        job = local_client.last_job
-        job.response.header["outcome"] = "celebrated"
+        job = local_client.last_response
+        job.message.header["outcome"] = "celebrated"
         with pytest.raises(FormatError, match="celebrated"):
             job.result()
 
     @pytest.mark.parametrize(("name", "value"), [("times", 3), ("status", "x"), ("signal", []), ("error", None)])
     def test_a_header_of_the_wrong_kind_is_a_format_error(self, local_client, name, value):
         local_client.call("operator", "add", [1, 2])
-        job = local_client.last_job
+        job = local_client.last_response
         outcome = {"times": "walltime", "status": "exited", "signal": "killed", "error": "raised"}[name]
-        job.response.header.update({"outcome": outcome, name: value})
+        job.message.header.update({"outcome": outcome, name: value})
         with pytest.raises(FormatError, match=re.escape(repr(value))):
             job.result()
 

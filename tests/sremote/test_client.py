@@ -123,13 +123,13 @@ def test_a_failure_names_the_host_and_the_job(own_client):
     with pytest.raises(SremoteError) as caught:
         own_client.call("no_such_module", "f")
     assert own_client.host.name.rstrip(":") in str(caught.value)
-    assert own_client.last_job.id in str(caught.value)
+    assert own_client.last_response.id in str(caught.value)
 
 
 def test_jobs_are_named_by_time_and_chance(own_client):
     ids = set()
     for _ in range(3):
         own_client.call("operator", "neg", [1])
-        ids.add(own_client.last_job.id)
+        ids.add(own_client.last_response.id)
     assert len(ids) == 3
     assert all(job_id[8] == "T" and len(job_id) == 32 for job_id in ids)

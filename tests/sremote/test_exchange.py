@@ -245,7 +245,7 @@ class TestHostThatStaysAway:
         place.gate.touch()
         wait_for(lambda: place.responses)
         response = (place.jobs / job_id / "response").read_bytes()
-        assert sremote.Job.read(client.host.name, job_id, response, {}, trust=False).result() == 7
+        assert sremote.Response.read(client.host.name, job_id, response, {}, trust=False).result() == 7
         assert place.runs == 1
 
     def test_before_anything_was_sent_it_is_just_unreachable(self, client, proxy, short_patience):

@@ -93,11 +93,11 @@ class TestUntrusted:
 
     def test_code_in_an_exception_is_never_run(self, local_client, tmp_path):
         local_client.call("operator", "neg", [1])
-        header = {**local_client.last_job.response.header, "outcome": "raised"}
+        header = {**local_client.last_response.message.header, "outcome": "raised"}
         header["error"] = {"type": "builtins:ValueError", "text": "x", "traceback": ""}
         message = Message(header)
         message.add("error", dill.dumps(Evil(tmp_path / "ran"), protocol=4))
-        job = sremote.Job("local", local_client.last_job.id, message, {}, trust=False)
+        job = sremote.Response("local", local_client.last_response.id, message, {}, trust=False)
         with pytest.raises((ValueError, SremoteError)):
             job.result()
         assert not (tmp_path / "ran").exists()
@@ -113,9 +113,9 @@ class Evil:
         return Path.touch, (self.path,)
 
 
-def answer(client: sremote.Client, header: dict[str, object], payload: bytes) -> sremote.Job:
+def answer(client: sremote.Client, header: dict[str, object], payload: bytes) -> sremote.Response:
     """Return a job whose response holds ``payload`` as its value."""
     client.call("operator", "neg", [1])
-    message = Message({**client.last_job.response.header, **header})
+    message = Message({**client.last_response.message.header, **header})
     message.add("value", payload)
-    return sremote.Job.read("local", client.last_job.id, message.to_bytes(), {}, trust=client.trust)
+    return sremote.Response.read("local", client.last_response.id, message.to_bytes(), {}, trust=client.trust)

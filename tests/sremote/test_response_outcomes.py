@@ -22,7 +22,7 @@ from sremote.errors import (
 )
 from sremote.interpreter.values import encode
 from sremote.interpreter.wire import Message
-from sremote.job import Job
+from sremote.response import Response
 from tests.sremote.responses import HEADER, message, raised, read, returned
 
 
@@ -126,7 +126,7 @@ def test_a_status_that_is_missing_is_not_taken_for_success(outcome: str) -> None
 
 
 def test_a_response_that_is_cut_anywhere_is_refused() -> None:
-    data = returned([1, "two"]).response.to_bytes()
+    data = returned([1, "two"]).message.to_bytes()
     for length in range(len(data)):
         with pytest.raises(FormatError):
             read(data[:length])
@@ -157,7 +157,7 @@ def test_ten_thousand_damaged_responses_give_a_value_or_an_error_of_the_tree(kin
                 job.result()
 
 
-def caught(job: Job) -> Exception:
+def caught(job: Response) -> Exception:
     """Return the exception that the job's result is."""
     with pytest.raises(Exception) as found:  # noqa: PT011  any
         job.result()
@@ -169,7 +169,7 @@ def caught(job: Job) -> Exception:
 def damaged_from(kind: str) -> bytes:
     """Return a sound response to damage."""
     if kind == "raised":
-        return raised(OSError(2, "No such file", "/some/file")).response.to_bytes()
+        return raised(OSError(2, "No such file", "/some/file")).message.to_bytes()
     import datetime
     from collections import OrderedDict, deque
     from decimal import Decimal

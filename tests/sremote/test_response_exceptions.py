@@ -140,7 +140,7 @@ def test_arguments_that_are_not_data_are_told_as_text() -> None:
 def test_an_exception_whose_text_cannot_be_shown_still_comes_back() -> None:
     found = caught(Silent("x"))
     assert (type(found), found.args) == (Silent, ("x",))
-    assert raised(Silent("x")).response.header["error"]["text"] == "(its text cannot be shown)"
+    assert raised(Silent("x")).message.header["error"]["text"] == "(its text cannot be shown)"
 
 
 def test_a_group_of_exceptions_is_told_with_all_of_them() -> None:

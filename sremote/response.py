@@ -1,4 +1,4 @@
-"""A job as its response tells it: the value or the error, the output, what it took."""
+"""What a job left as its response: the value or the error, the output, what it took."""
 
 from __future__ import annotations
 
@@ -32,22 +32,22 @@ from sremote.pickle_grammar import check_pickle
 _NOT_RAISED_HERE = (StopIteration, StopAsyncIteration, SremoteError)
 
 
-class Job:
-    """One finished call.
+class Response:
+    """The response of a finished job.
 
     ``host`` is the host as the user wrote it, ``types`` are the user's allowed types
     by name; with ``trust`` the response may hold code, which is then run.
     """
 
-    def __init__(self, host: str, job_id: str, response: Message, types: Mapping[str, type], *, trust: bool) -> None:
+    def __init__(self, host: str, job_id: str, message: Message, types: Mapping[str, type], *, trust: bool) -> None:
         self.host = host
         self.id = job_id
-        self.response = response
+        self.message = message
         self._types = types
         self._trust = trust
 
     @classmethod
-    def read(cls, host: str, job_id: str, data: Buffer, types: Mapping[str, type], *, trust: bool) -> Job:
+    def read(cls, host: str, job_id: str, data: Buffer, types: Mapping[str, type], *, trust: bool) -> Response:
         """Read a response file.  Raises FormatError where it is not a response to job ``job_id``."""
         response = parse(data)
         header = response.header
@@ -60,7 +60,7 @@ class Job:
     @property
     def outcome(self) -> str:
         """returned, raised, exited, killed, walltime, refused, unencodable, unwritten or lost."""
-        outcome: str = self.response.header["outcome"]
+        outcome: str = self.message.header["outcome"]
         return outcome
 
     @property
@@ -75,7 +75,7 @@ class Job:
 
     def output(self, name: str) -> bytes:
         """Return ``stdout`` or ``stderr`` as bytes."""
-        return bytes(self.response.get(name))
+        return bytes(self.message.get(name))
 
     @property
     def usage(self) -> dict[str, float]:
@@ -96,7 +96,7 @@ class Job:
         """
         if self.outcome == "exited":
             return self._number("status")
-        if self.outcome == "killed" and not self.response.header.get("out_of_memory"):
+        if self.outcome == "killed" and not self.message.header.get("out_of_memory"):
             return -self._number("signal")
         return self._fail()
 
@@ -104,32 +104,32 @@ class Job:
         """Return the value that the function returned, or raise what became of it instead."""
         if self.outcome != "returned":
             self._fail()
-        if self.response.header.get("encoding") == "dill":
+        if self.message.header.get("encoding") == "dill":
             if not self._trust:
                 raise ValueRefused(f"{self.host} sent code instead of data", "If you trust that host: trust=True.")
             import dill
 
-            return dill.loads(bytes(self.response.get("value")))
+            return dill.loads(bytes(self.message.get("value")))
         return self._decode("value")
 
     def _decode(self, section: str) -> Any:
-        check_pickle(self.response.get(section))
-        return decode(self.response, section, self._types)
+        check_pickle(self.message.get(section))
+        return decode(self.message, section, self._types)
 
     def _header(self, name: str, kind: type) -> Any:
-        value = self.response.header.get(name, kind())
+        value = self.message.header.get(name, kind())
         if not isinstance(value, kind):
             raise FormatError(f"{self.host}: job {self.id}: the response's {name!r} is {value!r}")
         return value
 
     def _number(self, name: str) -> int:
-        number = self.response.header.get(name)
+        number = self.message.header.get(name)
         if not isinstance(number, int):
             raise FormatError(f"{self.host}: job {self.id}: the response's {name!r} is {number!r}")
         return number
 
     def _fail(self) -> NoReturn:
-        header = self.response.header
+        header = self.message.header
         where = f"{self.host.rstrip(':')}: job {self.id}"
         if self.outcome == "raised":
             raise self._exception()
@@ -170,7 +170,7 @@ class Job:
 
     def _fail_killed(self, where: str) -> NoReturn:
         number = self._number("signal")
-        if self.response.header.get("out_of_memory"):
+        if self.message.header.get("out_of_memory"):
             raise RemoteOutOfMemory(
                 f"{where}: killed by the host's kernel for want of memory",
                 "Use less memory at once, or a host with more.",
