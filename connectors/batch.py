@@ -10,7 +10,7 @@ from __future__ import annotations
 import abc
 import enum
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,8 @@ class Resources:
     """Further lines for the script's head, as the batch system has them: ``#SBATCH --constraint=gpu``."""
     preamble: str | None = None
     """Lines of shell to run first, such as ``module load python``."""
+    launcher: str | None = None
+    """What starts the tasks, such as ``mpiexec -n 8``; ``none`` where the command does that itself."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,10 @@ class BatchScript:
     """What to run; for an array each runs it with the index in ``SREMOTE_INDEX``."""
     resources: Resources
     folder: str
-    """The absolute folder to run in, where what the script itself prints goes as well."""
+    """The absolute folder to run in.  What the script itself prints is appended to the file ``batch`` in it, which is
+    there once the script has begun."""
+    comment: str = ""
+    """What it is, for people who look at the queue; left out where a batch system has no place for it."""
 
 
 class BatchState(enum.Enum):
@@ -73,6 +78,11 @@ class BatchState(enum.Enum):
     OUT_OF_MEMORY = "out of memory"
     NODE_FAILED = "node failed"
 
+    @property
+    def ended(self) -> bool:
+        """Whether it will not run any more."""
+        return self not in (BatchState.QUEUED, BatchState.HELD, BatchState.RUNNING)
+
 
 @dataclass(frozen=True)
 class BatchJob:
@@ -86,13 +96,18 @@ class BatchJob:
     """Why it waits or failed, in the batch system's words."""
     exit_status: int | None = None
     nodes: Sequence[str] = ()
+    elements: Mapping[int, BatchState] = field(default_factory=dict)
+    """Of an array: how each is, by its index, as far as the batch system tells; ``state`` is then that of the array:
+    running while one of them runs, queued while one waits, else the worst of them."""
 
 
 class BatchSystem(abc.ABC):
     """A scheduler or a gateway's queue.
 
-    Errors: ``LineError`` where it gives no answer (then nothing is known: a submission
-    may have been taken), ``HostError`` where it refuses.
+    Errors: ``LineError`` where it gives no answer, ``SchedulerAway`` among them where
+    the host answers but its batch system does not (then nothing is known: a submission
+    may have been taken, and a job may be well), ``HostError`` where it refuses,
+    ``UsageError`` where it has no way to give what the resources ask for.
     """
 
     name: str

@@ -37,6 +37,10 @@ class LineTimeout(LineError, TimeoutError):
     """An operation had no answer within its deadline; it may still be going on there."""
 
 
+class SchedulerAway(LineError):
+    """The host answered, its batch system did not: nothing is known of its jobs, and they may be well."""
+
+
 class HostError(SremoteError, OSError):
     """The host answered and refused: no such file, no permission, no space."""
 

@@ -9,7 +9,8 @@ SremoteError
 │   ├── HostKeyError
 │   ├── SignInRefused
 │   ├── ConnectionLost
-│   └── LineTimeout (TimeoutError)
+│   ├── LineTimeout (TimeoutError)
+│   └── SchedulerAway                   the host answers, its batch system does not
 ├── HostError (OSError)                 the host refused                          1
 │   ├── FileMissing (FileNotFoundError)
 │   ├── PermissionRefused (PermissionError)
@@ -45,6 +46,7 @@ from sremote.connectors.errors import (
     LineError,
     LineTimeout,
     PermissionRefused,
+    SchedulerAway,
     SignInRefused,
     UsageError,
 )
@@ -71,6 +73,7 @@ __all__ = [
     "RemoteExit",
     "RemoteKilled",
     "RemoteOutOfMemory",
+    "SchedulerAway",
     "SignInRefused",
     "SremoteError",
     "UsageError",
