@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import IO
+from typing import IO, TypeVar
 
 from sremote.connectors.base import Process
 from sremote.connectors.errors import ConnectionLost, LineTimeout
 
 GRACE = 0.5
 """Seconds between SIGTERM, on which a program cleans up, and SIGKILL."""
+
+T = TypeVar("T")
 
 
 class SubprocessProcess(Process):
@@ -47,21 +50,25 @@ class SubprocessProcess(Process):
         assert self._popen.stdin
         assert self._popen.stdout
         assert self._popen.stderr
-        self._stdin = self._popen.stdin
-        self._stdout = self._popen.stdout
-        self._stderr = self._popen.stderr
+        self._stdin = _Pipe(self._popen.stdin)
+        self._stdout = _Pipe(self._popen.stdout)
+        self._stderr = _Pipe(self._popen.stderr)
 
     def write(self, data: bytes | memoryview) -> None:
         view = memoryview(data).cast("B")
+
+        def write_all(pipe: IO[bytes]) -> None:
+            rest = view
+            while rest:
+                rest = rest[pipe.write(rest) :]
+
         try:
-            while view:
-                view = view[self._stdin.write(view) :]
+            self._stdin.use(write_all)
         except (OSError, ValueError) as error:
             raise ConnectionLost(f"{self._name}: {self._program} takes no more input: {error}") from error
 
     def close_stdin(self) -> None:
-        with suppress(OSError):
-            self._stdin.close()
+        self._stdin.close()
 
     def read(self, size: int = 1 << 17) -> bytes:
         return _read(self._stdout, size)
@@ -93,17 +100,49 @@ class SubprocessProcess(Process):
                 self._signal(signal.SIGKILL)
                 with suppress(subprocess.TimeoutExpired):  # a program of another user (sudo) outlives this
                     self._popen.wait(GRACE)
-        for stream in (self._stdout, self._stderr):
-            stream.close()
+        for pipe in (self._stdout, self._stderr):
+            pipe.close()
 
     def _signal(self, number: signal.Signals) -> None:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._popen.pid, number)
 
 
-def _read(stream: IO[bytes], size: int) -> bytes:
-    """Read what is there; a stream that ``kill`` closed has ended."""
+class _Pipe:
+    """One end of a pipe, which one thread uses and another may close.
+
+    Closed under a read, its number would be given to the next file that is opened, and
+    the read would take what is meant for that.  So a user that is in the way closes it.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._using = threading.Lock()
+        self._closing = False
+
+    def use(self, action: Callable[[IO[bytes]], T]) -> T:
+        """Return what ``action`` returns of the open file.  Raises ValueError where it is closed, and OSError."""
+        try:
+            with self._using:
+                return action(self._file)
+        finally:
+            if self._closing:
+                self.close()
+
+    def close(self) -> None:
+        """Close it now, or when it is not in use any more."""
+        self._closing = True
+        if self._using.acquire(blocking=False):
+            try:
+                with suppress(OSError):
+                    self._file.close()
+            finally:
+                self._using.release()
+
+
+def _read(pipe: _Pipe, size: int) -> bytes:
+    """Read what is there; a pipe that ``kill`` closed has ended."""
     try:
-        return stream.read(size)
+        return pipe.use(lambda file: file.read(size))
     except (OSError, ValueError):
         return b""

@@ -2,7 +2,9 @@
 
 import io
 import os
+import signal
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -94,3 +96,24 @@ def test_what_a_command_left_running_is_not_ended_with_it(connector: LocalConnec
     while not (tmp_path / "file").exists():
         time.sleep(0.01)
     assert (tmp_path / "file").read_text() == "done\n"
+
+
+def test_a_pipe_that_is_being_read_keeps_its_number_until_the_read_ends() -> None:
+    """Else the next command could be given the number, and the read would take what that one says."""
+    process = LocalConnector(parse_address("local:")).start(["sh", "-c", "setsid sleep 60 & echo $!"])
+    sleeper = int(process.read())
+    reader = threading.Thread(target=process.read_stderr)
+    reader.start()
+    pipe = next(entry for entry in Path("/proc/self/fd").iterdir() if same_file(entry, f"/proc/{sleeper}/fd/2"))
+    process.kill()
+    assert same_file(pipe, f"/proc/{sleeper}/fd/2")
+    os.kill(sleeper, signal.SIGKILL)
+    reader.join(30)
+    assert not pipe.exists()
+
+
+def same_file(one: Path, other: str) -> bool:
+    try:
+        return os.readlink(one) == os.readlink(other)
+    except FileNotFoundError:
+        return False
