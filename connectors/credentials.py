@@ -76,17 +76,15 @@ def secret_in_file(path: Path, what: str) -> str:
     """Return the secret in a file that only its owner may read, without the newline at its end."""
     try:
         with path.open("rb") as file:
-            status = os.fstat(file.fileno())
-            if stat.S_IMODE(status.st_mode) & 0o077:
-                raise SignInRefused(
-                    f"{path} holds a {what} and may be read by others (mode {stat.S_IMODE(status.st_mode):04o})",
-                    f"Type: chmod 600 {shlex.quote(str(path))}",
-                )
-            text = file.read(1 << 16).decode()
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            text = file.read(1 << 16).decode("utf-8", "replace")
     except OSError as error:
         raise SignInRefused(f"the {what} cannot be read: {path}: {error.strerror}") from error
-    except UnicodeDecodeError:
-        raise SignInRefused(f"the {what} in {path} is not text") from None
+    if mode & 0o077:
+        raise SignInRefused(
+            f"{path} holds a {what} and may be read by others (mode {mode:04o})",
+            f"Type: chmod 600 {shlex.quote(str(path))}",
+        )
     return _not_empty(text, what, str(path))
 
 

@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
 import requests
-import requests.certs
+import requests.utils
 import urllib3
 from requests.adapters import HTTPAdapter
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, stop_before_delay
@@ -147,7 +147,9 @@ class HttpSession:
             return PinnedContext.of(self.fingerprint)
         settings = self._session.merge_environment_settings(self.base, {}, False, None, None)
         verify = settings["verify"]
-        context = ssl.create_default_context(cafile=verify if isinstance(verify, str) else requests.certs.where())
+        context = ssl.create_default_context(
+            cafile=verify if isinstance(verify, str) else requests.utils.DEFAULT_CA_BUNDLE_PATH
+        )
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         return context
 
