@@ -72,8 +72,11 @@ def prompted_secret(prompt: Prompt, question: str) -> Secret:
     return Secret("you", read)
 
 
-def secret_in_file(path: Path, what: str) -> str:
-    """Return the secret in a file that only its owner may read, without the newline at its end."""
+def secret_in_file(path: Path, what: str, *, lines: bool = False) -> str:
+    """Return the secret in a file that only its owner may read, without the newline at its end.
+
+    ``lines`` allows more than one line, as a key has.
+    """
     try:
         with path.open("rb") as file:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
@@ -85,7 +88,7 @@ def secret_in_file(path: Path, what: str) -> str:
             f"{path} holds a {what} and may be read by others (mode {mode:04o})",
             f"Type: chmod 600 {shlex.quote(str(path))}",
         )
-    return _not_empty(text, what, str(path))
+    return text if lines and text.strip() else _not_empty(text, what, str(path))
 
 
 def _of_variable(name: str, what: str) -> str:
