@@ -162,16 +162,17 @@ class Host:
         stdin: bytes | BinaryIO = b"",
         output: OutputSink | None = None,
         timeout: float | None = None,
+        login: bool = False,
     ) -> Completed:
-        """Run a command after the preamble; as ``Connector.execute`` otherwise."""
-        return self.connector.execute(self.command(argv), stdin=stdin, output=output, timeout=timeout)
+        """Run a command after the preamble, with ``login`` in a login shell; as ``Connector.execute`` otherwise."""
+        return self.connector.execute(self.command(argv, login=login), stdin=stdin, output=output, timeout=timeout)
 
-    def command(self, argv: Sequence[str]) -> list[str]:
-        """Return the command that runs the preamble, then ``argv``."""
-        if not self.preamble:
+    def command(self, argv: Sequence[str], *, login: bool = False) -> list[str]:
+        """Return the command that runs the preamble, then ``argv``; a preamble, and ``login``, mean a login shell."""
+        if not self.preamble and not login:
             return list(argv)
         # No positional parameters: a script that is sourced would take them for its own.
-        script = f"eval {quote(self.preamble)} || exit {EXIT_PREAMBLE}; exec {join(argv)} <&3 3<&- >&4 4>&-"
+        script = f"eval {quote(self.preamble or ':')} || exit {EXIT_PREAMBLE}; exec {join(argv)} <&3 3<&- >&4 4>&-"
         return ["sh", "-c", _AFTER_PREAMBLE, "sh", script]
 
     def probe(self, *, again: bool = False) -> Probe:
