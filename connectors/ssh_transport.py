@@ -18,6 +18,8 @@ import paramiko
 from paramiko.common import MSG_CHANNEL_REQUEST, cMSG_CHANNEL_OPEN, cMSG_CHANNEL_REQUEST, cMSG_GLOBAL_REQUEST
 from paramiko.packet import Packetizer
 
+from sremote.connectors.ssh_pipe import PacketPipeChannels
+
 PACKET_SIZE = 1 << 17
 """Bytes of one packet: fewer packets, fewer Python calls."""
 WINDOW_SIZE = 1 << 24
@@ -75,6 +77,7 @@ class TunedTransport(paramiko.Transport):
             packetizer_class=_LivePacketizer,
         )
         self.set_log_channel(LOG_NAME)
+        self._channels = PacketPipeChannels()
         self.farewell = ""
         self._first_channel = threading.Lock()
         self._first_sent = threading.Event()
