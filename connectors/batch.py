@@ -125,6 +125,10 @@ class BatchSystem(abc.ABC):
     def find(self, name: str) -> BatchJob | None:
         """Return the newest job of this user with that name; None where there is none to be seen."""
 
+    def own_name(self, name: str) -> str:
+        """Return the name that its jobs bear where a script asks for ``name``; some cut long ones."""
+        return name
+
     @abc.abstractmethod
     def cancel(self, ids: Sequence[str]) -> None:
         """Cancel jobs; nothing where they have ended."""

@@ -71,9 +71,13 @@ class CommandBatchSystem(BatchSystem):
         found = self._ask(self.adapter.query_command(ids))
         return {job.id: job for job in found if job.id in ids}
 
+    def own_name(self, name: str) -> str:
+        """Return a name as the scheduler keeps it."""
+        return self.adapter.job_name(name)
+
     def find(self, name: str) -> BatchJob | None:
         """Look for a job by name: the newest, of those that have not been cancelled if there are any."""
-        wanted = self.adapter.job_name(name)
+        wanted = self.own_name(name)
         found = [job for job in self._ask(self.adapter.find_command(name)) if job.name == wanted]
         alive = [job for job in found if job.state is not BatchState.CANCELLED]
         return (alive or found)[-1] if found else None

@@ -83,8 +83,7 @@ class Slurm(Adapter):
         options = [
             f"--job-name={script.name}",
             f"--chdir={script.folder}",
-            f"--output={_plain(script.folder)}/batch",
-            "--open-mode=append",
+            "--output=/dev/null",
             "--requeue" if resources.requeue else "--no-requeue",
         ]
         if script.comment:
@@ -189,8 +188,3 @@ def _number(job_id: str) -> str:
 def _clusters(ids: Sequence[str]) -> list[str]:
     named = sorted({each.partition(";")[2] for each in ids} - {""})
     return [f"--clusters={','.join(named)}"] if named else []
-
-
-def _plain(path: str) -> str:
-    """Return a path for ``--output``, in which ``%`` begins a pattern."""
-    return path.replace("%", "%%")

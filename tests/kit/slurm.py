@@ -1,4 +1,8 @@
-"""A real Slurm on this machine: its own munge, a controller, two nodes of two cores; no systemd, no cgroups."""
+"""A real Slurm on this machine: its own munge, a controller, two nodes of two cores; no systemd, no cgroups.
+
+The nodes have host names of their own, so that to their jobs they are other hosts than
+the one where these tests run, with its file system.
+"""
 
 import contextlib
 import os
@@ -98,8 +102,9 @@ class Slurm:
         self._kill(node)
 
     def start_node(self, node: str) -> None:
-        """Start a node's slurmd."""
-        self._start(node, need_program("slurmd", "slurmd"), "-D", "-N", node)
+        """Start a node's slurmd, where the host has the name of the node."""
+        alone = [need_program("unshare", "util-linux"), "--uts", "sh", "-c", 'hostname "$1"; shift; exec "$@"', "sh"]
+        self._start(node, *alone, node, need_program("slurmd", "slurmd"), "-D", "-N", node)
 
     def run(self, *argv: str, check: bool = False) -> subprocess.CompletedProcess[str]:
         """Run one of its commands."""

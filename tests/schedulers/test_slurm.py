@@ -34,6 +34,14 @@ def test_a_job_runs_in_its_folder_and_completes(batch: BatchSystem, tmp_path: Pa
     assert list(job.nodes) in (["n1"], ["n2"])
 
 
+def test_a_node_is_another_host_than_this_one(batch: BatchSystem, tmp_path: Path) -> None:
+    job_id = batch.submit(script_of(tmp_path, shell("uname -n")))
+
+    job = await_state(batch, job_id, BatchState.COMPLETED)
+
+    assert (tmp_path / "batch").read_text().split() == list(job.nodes)
+
+
 def test_a_folder_may_have_spaces_and_percent_signs(batch: BatchSystem, tmp_path: Path) -> None:
     folder = tmp_path / "a b%j 'c'"
     folder.mkdir()
