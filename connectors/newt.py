@@ -10,10 +10,9 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator, Sequence
+from functools import partial
 from importlib.util import find_spec
 from typing import Any, BinaryIO, ClassVar
-
-import requests
 
 from sremote.connectors import newt_files
 from sremote.connectors.address import Address
@@ -22,7 +21,7 @@ from sremote.connectors.check import Check, State
 from sremote.connectors.credentials import find_secret
 from sremote.connectors.errors import ConnectionLost, LineError, SignInRefused, UsageError
 from sremote.connectors.http_session import LOOPBACK, HttpSession
-from sremote.connectors.newt_dialect import DIALECTS, Dialect
+from sremote.connectors.newt_dialect import DIALECTS, Ask, Dialect
 from sremote.connectors.newt_plain import PlainNewt
 from sremote.connectors.newt_sign_in import SignIn
 from sremote.connectors.newt_stream import GatewayStreams
@@ -95,6 +94,7 @@ class NewtConnector(Connector):
         )
         self._connecting = threading.Lock()
         self._dialect: Dialect | None = None
+        self._ask: Ask
         self._plain: PlainNewt | None = None
         self._streams: GatewayStreams | None = None
         self._has_files = False
@@ -112,6 +112,7 @@ class NewtConnector(Connector):
                 )
             dialect = kind(machine, self.name)
             self._sign_in.sign_in(dialect)
+            self._ask = partial(self._sign_in.ask, dialect)
             plain = PlainNewt(self._http, dialect, self._ask)
             self._has_files = offers.get("files") is True
             if self._wants_stream and offers.get("stream") is True and find_spec("websockets") is not None:
@@ -203,9 +204,6 @@ class NewtConnector(Connector):
             yield Check("sign-in works", State.OK, f"signed in as {self._sign_in.session.user}")
             if self._has_files and self._streams is None:
                 yield Check("streams", State.WARNING, "no WebSocket, so calls are slow", _STREAMS)
-
-    def _ask(self, method: str, path: str, **how: Any) -> requests.Response:
-        return self._sign_in.ask(self._spoken(), method, path, **how)
 
     def _connected(self) -> PlainNewt:
         if self._dialect is None or self._plain is None:

@@ -56,8 +56,9 @@ class SignIn:
             if found is not None and (wanted is None or found is dialect):
                 self.session = found("", self._http.name).session(answer)
                 return found
+        said = f"{answer.status_code} {answer.reason}"
         raise HostUnreachable(
-            f"{self._http.name}: no NEWT gateway answers below {self._http.base} ({answer.status_code} {answer.reason})",
+            f"{self._http.name}: no NEWT gateway answers below {self._http.base} ({said})",
             "Write the address as newt+https://HOST/PREFIX/MACHINE.",
         )
 
