@@ -17,6 +17,7 @@ USAGE = """usage: interpreter.sh REQUEST RESPONSE     run one request file, writ
                                               first remove the job directories DONE
        interpreter.sh --cancel DIRECTORY      stop a job and remove it
        interpreter.sh --drop DIRECTORY...     remove job directories
+       interpreter.sh --listen KEYFILE [HOST:PORT]  serve connections of socket: on a TCP port
 """
 EXIT_USAGE = 64
 PATIENCE = 12
@@ -48,6 +49,10 @@ def _command(arguments: List[str]) -> int:
         for directory in arguments[1:]:
             Job(directory).drop()
         return 0
+    if len(arguments) in (2, 3) and arguments[0] == "--listen":
+        from .socket_server import main as listen
+
+        return listen(arguments[1:])
     sys.stderr.write(USAGE)
     return EXIT_USAGE
 
