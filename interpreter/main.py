@@ -9,6 +9,7 @@ from typing import Any, List, Optional
 
 from .errors import FormatError
 from .job import Job
+from .rank import be_rank
 from .responses import respond
 from .run import KILL_GRACE, Running, conclude, kill, read_request, start
 
@@ -43,6 +44,8 @@ def _command(arguments: List[str]) -> int:
         for directory in arguments[2:]:
             Job(directory).drop()
         return run_job(Job(arguments[1]))
+    if len(arguments) == 2 and arguments[0] == "--rank":
+        return be_rank(Job(arguments[1]))
     if len(arguments) == 2 and arguments[0] == "--cancel":
         return cancel(Job(arguments[1]))
     if arguments[:1] == ["--drop"]:

@@ -11,7 +11,7 @@ from typing import Any
 import sremote.interpreter
 from sremote.interpreter.values import encode
 from sremote.interpreter.wire import Message, parse
-from sremote.job import Job
+from sremote.response import Response
 
 DATA = Path(__file__).parents[1] / "data"
 SCRIPT = Path(sremote.interpreter.__file__).with_name("interpreter.sh")
@@ -52,7 +52,7 @@ class FarSide:
         encode(message, "value", (list(args), dict(kwargs or {})), allowed)
         return message
 
-    def perform(self, request: Message | bytes, *, types: Mapping[str, type] | None = None) -> Job:
+    def perform(self, request: Message | bytes, *, types: Mapping[str, type] | None = None) -> Response:
         """Have ``interpreter.sh REQUEST RESPONSE`` run a request, and read the response."""
         content = request if isinstance(request, bytes) else request.to_bytes()
         number = next(self._numbers)
@@ -62,15 +62,15 @@ class FarSide:
         assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
         return read_response(response, types)
 
-    def call(self, module: str, function: str, *args: Any, **kwargs: Any) -> Job:
+    def call(self, module: str, function: str, *args: Any, **kwargs: Any) -> Response:
         """Call a function by name."""
         return self.perform(self.request(by_name(module, function), args, kwargs))
 
-    def do(self, function: str, *args: Any, **header: Any) -> Job:
+    def do(self, function: str, *args: Any, **header: Any) -> Response:
         """Call a function of tests/data/deeds.py; ``header`` adds to the request's header."""
         return self.perform(self.request(by_name("deeds", function), args, **header))
 
-    def run(self, *argv: str, stdin: bytes | None = None, **header: Any) -> Job:
+    def run(self, *argv: str, stdin: bytes | None = None, **header: Any) -> Response:
         """Run a command."""
         request = self.request({"kind": "command"}, argv, **header)
         if stdin is not None:
@@ -106,15 +106,15 @@ class FarSide:
             stderr=subprocess.PIPE,
         )
 
-    def response(self, directory: Path) -> Job:
+    def response(self, directory: Path) -> Response:
         """Read the response that a job directory holds."""
         return read_response(directory / "response")
 
 
-def read_response(path: Path, types: Mapping[str, type] | None = None) -> Job:
+def read_response(path: Path, types: Mapping[str, type] | None = None) -> Response:
     """Read a response file, whatever its id."""
     content = path.read_bytes()
-    return Job.read("farhost", parse(content).header["id"], content, types or {}, trust=False)
+    return Response.read("farhost", parse(content).header["id"], content, types or {}, trust=False)
 
 
 def by_name(module: str, function: str) -> dict[str, str]:
