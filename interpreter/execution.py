@@ -3,13 +3,15 @@
 import contextlib
 import os
 import signal
+import subprocess
 import sys
-from typing import Any, Callable, Dict, Mapping, NoReturn, Tuple
+from typing import Any, Callable, Dict, Mapping, NoReturn, Sequence, Tuple
 
 from . import surroundings
 from .errors import FormatError, SremoteError, ValueRefused
 from .failures import describe
 from .functions import Refusal, fresh_main, import_dill, load_function, undill
+from .processes import out_of_memory_kills
 from .requirements import unmet
 from .streams import flush
 from .values import decode, encode
@@ -31,6 +33,8 @@ def carry_out(
     try:
         enter()
         function, arguments, keywords = _load(request, AllowedTypes(allowed))
+        if function is _become and request.header.get("durable"):
+            return _outcome_of_command(arguments)
         result = function(*arguments, **keywords)
         settle()
         return _encode_result(request.header, response, result, allowed)
@@ -85,6 +89,20 @@ def _become(*argv: str) -> NoReturn:
         os.execvp(argv[0], list(argv))
     except OSError as error:
         raise Refusal("command", "{}: {}".format(argv[0], error.strerror)) from None
+
+
+def _outcome_of_command(argv: Sequence[str]) -> Dict[str, Any]:
+    """Run a command as a child, so that this process says how it ended even where its own parent has gone."""
+    flush()
+    kills = out_of_memory_kills()
+    try:
+        status = subprocess.Popen(list(argv)).wait()
+    except OSError as error:
+        raise Refusal("command", "{}: {}".format(argv[0], error.strerror)) from None
+    if status >= 0:
+        return {"outcome": "exited", "status": status}
+    memory = status == -signal.SIGKILL and out_of_memory_kills() > kills
+    return {"outcome": "killed", "signal": -status, "out_of_memory": memory}
 
 
 def _encode_result(header: Header, message: Message, result: Any, allowed: Any) -> Dict[str, Any]:

@@ -58,6 +58,11 @@ VALUE = 14
 PRELOAD = 15
 """To the host: a JSON list of modules to import now, so that every call finds them imported."""
 
+SUBMIT = 16
+"""To the host: as CALL, for a job that nobody waits for on this line."""
+ACCEPTED = 17
+"""To the client: SUBMIT's job is on disk, and will run whatever becomes of this line."""
+
 
 def pack(kind: int, call: int, payload: "Union[bytes, bytearray, memoryview]") -> bytes:
     """Return a frame whose payload is small enough to be copied."""
@@ -79,7 +84,7 @@ def pieces(buffers: "Sequence[Buffer]", first: int) -> "Iterator[memoryview]":
 class FrameReader:
     """Cuts a stream of bytes into frames of kinds up to ``highest``."""
 
-    def __init__(self, highest: int = PRELOAD) -> None:
+    def __init__(self, highest: int = ACCEPTED) -> None:
         self._rest = b""
         self._highest = highest
 

@@ -6,13 +6,22 @@
     stderr
     response    the response file, renamed into place when it is whole and on disk
 
+A durable job, which nobody waits for, has two more while it runs:
+
+    heartbeat   written again and again by its supervisor: a counter, and what the job uses
+    cancel      its user wants it stopped
+
+Once it has succeeded, only its response stays, as the file ``<id>.done`` beside.
+
 Only ``mkdir``, ``link`` and ``rename`` decide, since home directories are NFS,
 Lustre or GPFS: no locks, and no clocks compared between hosts.
 """
 
 import contextlib
+import errno
 import json
 import os
+import re
 import shutil
 from typing import Any, BinaryIO, Callable, Dict, List, Optional
 
@@ -20,7 +29,9 @@ from .processes import HOST, is_alive, this_process
 from .wire import Message
 
 DONE = ".done"
-"""Ends the name of the empty file that remembers a job whose directory has gone."""
+"""Ends the name of the file that remembers a job whose directory has gone: its response, or empty once that was
+fetched."""
+_ATTEMPT = re.compile(r"(.+)\.([0-9]+)$")
 
 
 class Job:
@@ -49,14 +60,65 @@ class Job:
         except OSError:
             self.drop_incoming()
         if os.path.exists(self.directory + DONE):
-            self.drop()
+            self._remove_directory()
         return os.path.isdir(self.directory)
 
     def receive(self) -> BinaryIO:
         """Open the request for writing, in an ``incoming`` folder of this process's own."""
+        self._take_incoming()
+        return open(os.open(os.path.join(self.incoming, "request"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb")
+
+    def _take_incoming(self) -> None:
         self.incoming = "{}.{}-{}.new".format(self.directory, HOST, os.getpid())
         os.makedirs(self.incoming, mode=0o700, exist_ok=True)
-        return open(os.open(os.path.join(self.incoming, "request"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb")
+
+    @property
+    def attempt(self) -> int:
+        """Which attempt at a job this is, counted from 1; the id of a later one ends in ``.2`` and so on."""
+        match = _ATTEMPT.match(self.id)
+        return int(match.group(2)) if match else 1
+
+    def attempts(self) -> "List[Job]":
+        """Return this first attempt, and the later ones that there are."""
+        found = [self]
+        while True:
+            later = Job("{}.{}".format(self.directory, len(found) + 1))
+            if not later.exists():
+                return found
+            found.append(later)
+
+    def next_attempt(self) -> "Job":
+        """Return the attempt that follows this one, whether it is there or not."""
+        match = _ATTEMPT.match(self.directory)
+        return Job("{}.{}".format(match.group(1) if match else self.directory, self.attempt + 1))
+
+    def try_again(self) -> "Job":
+        """Make the next attempt, with the request of this one.  Raises FileNotFoundError where that is gone."""
+        later = self.next_attempt()
+        later._take_incoming()
+        request = os.path.join(later.incoming, "request")
+        try:
+            os.link(self.path("request"), request)
+        except FileExistsError:
+            pass
+        except FileNotFoundError:
+            later.drop_incoming()
+            raise
+        except OSError:  # a file system without hard links
+            shutil.copyfile(self.path("request"), request)
+        later.accept()
+        return later
+
+    def exists(self) -> bool:
+        """Say whether there is a job, running or finished, whose response has not been fetched."""
+        return os.path.isdir(self.directory) or self._is_kept()
+
+    def _is_kept(self) -> bool:
+        """Say whether only the response is left."""
+        try:
+            return os.stat(self.directory + DONE).st_size > 0
+        except OSError:
+            return False
 
     def drop_incoming(self) -> None:
         """Remove a request that has not become a job."""
@@ -91,14 +153,13 @@ class Job:
         """Say whether a process has claimed the job."""
         return os.path.isdir(self.path("claim"))
 
+    def needs_runner(self) -> bool:
+        """Say whether the job is here and nobody has begun to run it."""
+        return os.path.isdir(self.directory) and not self.claimed() and not self.finished()
+
     def owner(self) -> Optional[Dict[str, Any]]:
         """Return the process that claimed the job, as ``this_process`` has it; None where there is none."""
-        try:
-            with open(self.path("claim/owner"), "rb") as file:
-                owner = json.loads(file.read().decode())
-        except (OSError, ValueError):
-            return None
-        return owner if isinstance(owner, dict) else None
+        return _read_object(self.path("claim/owner"))
 
     def runs(self) -> Optional[bool]:
         """Say whether the process that claimed the job lives; None where that cannot be told from here."""
@@ -114,7 +175,53 @@ class Job:
 
     def finished(self) -> bool:
         """Say whether the response is there."""
-        return os.path.exists(self.path("response"))
+        return os.path.exists(self.path("response")) or self._is_kept()
+
+    def open_response(self) -> BinaryIO:
+        """Open the response.  Raises FileNotFoundError where there is none."""
+        for path in (self.path("response"), self.directory + DONE):  # it moves from the first to the second
+            with contextlib.suppress(FileNotFoundError):
+                file = open(path, "rb")
+                if os.fstat(file.fileno()).st_size > 0:
+                    return file
+                file.close()
+        raise FileNotFoundError(errno.ENOENT, "there is no response", self.path("response"))
+
+    def beat(self, pulse: Dict[str, Any]) -> None:
+        """Write the heartbeat."""
+        beside = "{}.{}-{}".format(self.path("heartbeat"), HOST, os.getpid())
+        with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            json.dump(pulse, file)
+        os.rename(beside, self.path("heartbeat"))
+
+    def pulse(self) -> Optional[Dict[str, Any]]:
+        """Return what the latest heartbeat says; None where there is none."""
+        return _read_object(self.path("heartbeat"))
+
+    def ask_to_stop(self) -> None:
+        """Note that the job is to be stopped, for its supervisor on whatever host."""
+        with contextlib.suppress(FileNotFoundError):
+            os.close(os.open(self.path("cancel"), os.O_WRONLY | os.O_CREAT, 0o600))
+
+    def is_to_stop(self) -> bool:
+        """Say whether its user has cancelled the job."""
+        return os.path.exists(self.path("cancel"))
+
+    def compact(self, succeeded: bool, keep_output: bool = False) -> None:
+        """Leave of a finished job what is still wanted: the response, the request of one that failed."""
+        if not succeeded or keep_output:
+            shutil.rmtree(self.path("claim"), ignore_errors=True)
+            for name in ("heartbeat", "progress") + (() if keep_output else ("stdout", "stderr")):
+                with contextlib.suppress(OSError):
+                    os.unlink(self.path(name))
+            return
+        try:
+            os.link(self.path("response"), self.directory + DONE)
+        except FileExistsError:
+            return  # its response has been fetched, or another process does this
+        except OSError:  # a file system without hard links
+            os.rename(self.path("response"), self.directory + DONE)
+        self._remove_directory()
 
     def finish(self, response: Message, written: Callable[[], None] = lambda: None) -> bool:
         """Write the response, unless there is one already; say whether this one counts.
@@ -157,12 +264,17 @@ class Job:
         is still under way of it must not make a job again.
         """
         if remember:
-            os.close(os.open(self.directory + DONE, os.O_WRONLY | os.O_CREAT, 0o600))
+            os.close(os.open(self.directory + DONE, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
+        elif self._is_kept():
+            os.unlink(self.directory + DONE)
+        self._remove_directory()
+        self.drop_incoming()
+
+    def _remove_directory(self) -> None:
         gone = "{}.{}-{}.partial".format(self.directory, HOST, os.getpid())
         with contextlib.suppress(OSError):
             os.rename(self.directory, gone)  # at once, as a request without its claim would be run again
         remove_folder(gone)
-        self.drop_incoming()
 
 
 def remove_folder(folder: str) -> None:
@@ -174,3 +286,13 @@ def remove_folder(folder: str) -> None:
         os.rmdir(folder)
     except OSError:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _read_object(path: str) -> Optional[Dict[str, Any]]:
+    """Return the JSON object in a file; None where there is none."""
+    try:
+        with open(path, "rb") as file:
+            found = json.loads(file.read().decode())
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None

@@ -9,16 +9,18 @@ from typing import Any, List, Optional
 
 from .errors import FormatError
 from .job import Job
-from .rank import be_rank
+from .jobs import adopt
 from .responses import respond
 from .run import KILL_GRACE, Running, conclude, kill, read_request, start
+from .supervisor import Supervisor, is_for_batch, supervise
 
 USAGE = """usage: interpreter.sh REQUEST RESPONSE     run one request file, write one response file
        interpreter.sh --job DIRECTORY [DONE...]  run the request in a job directory, once;
                                               first remove the job directories DONE
+       interpreter.sh --submit DIRECTORY...   run the requests in job directories, each once, and do not wait
+       interpreter.sh --supervise             the same for those that come on standard input, and wait
        interpreter.sh --cancel DIRECTORY      stop a job and remove it
        interpreter.sh --drop DIRECTORY...     remove job directories
-       interpreter.sh --listen KEYFILE [HOST:PORT]  serve connections of socket: on a TCP port
 """
 EXIT_USAGE = 64
 PATIENCE = 12
@@ -44,18 +46,17 @@ def _command(arguments: List[str]) -> int:
         for directory in arguments[2:]:
             Job(directory).drop()
         return run_job(Job(arguments[1]))
-    if len(arguments) == 2 and arguments[0] == "--rank":
-        return be_rank(Job(arguments[1]))
+    if len(arguments) >= 2 and arguments[0] == "--submit":
+        return submit(arguments[1:])
+    if arguments == ["--supervise"]:
+        supervise(os.dup(0))
+        return 0
     if len(arguments) == 2 and arguments[0] == "--cancel":
         return cancel(Job(arguments[1]))
     if arguments[:1] == ["--drop"]:
         for directory in arguments[1:]:
             Job(directory).drop()
         return 0
-    if len(arguments) in (2, 3) and arguments[0] == "--listen":
-        from .socket_server import main as listen
-
-        return listen(arguments[1:])
     sys.stderr.write(USAGE)
     return EXIT_USAGE
 
@@ -95,9 +96,30 @@ def run_job(job: Job) -> int:
     except FormatError as error:
         respond(job, {}, "refused", started=began, reason="request", text=str(error))
         return 0
-    if not _oversee(start(job, request), request.header.get("walltime")):
+    if request.header.get("durable"):
+        _supervise_here(job)
+    elif not _oversee(start(job, request), request.header.get("walltime")):
         return _await_other(job)
     return 0 if job.finished() else EXIT_UNKNOWN
+
+
+def submit(directories: List[str]) -> int:
+    """Accept jobs, and have those run that no batch system is to run; nothing for jobs that are here already."""
+    jobs = [Job(directory) for directory in directories]
+    refused = [job for job in jobs if not job.accept() and not job.exists()]
+    adopt([job.directory for job in jobs if job.needs_runner() and not is_for_batch(job)])
+    for job in refused:
+        sys.stderr.write("sremote: there is no job {}\n".format(job.directory))
+    return EXIT_UNKNOWN if refused else 0
+
+
+def _supervise_here(job: Job) -> None:
+    """Run a durable job in this process's charge, as a batch system starts it, with all its attempts."""
+    supervisor = Supervisor()
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: supervisor.stop())
+    supervisor.run([job.directory])
 
 
 def cancel(job: Job) -> int:

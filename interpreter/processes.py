@@ -54,3 +54,24 @@ def _started(pid: int) -> str:
         return ""
     # A zombie has ended: it only waits to be reaped.
     return "" if fields[0] == b"Z" else fields[19].decode()
+
+
+def seconds_running(process: Dict[str, Any]) -> float:
+    """Return how long ago a process of this host was started; 0 where that is unknown."""
+    try:
+        with open("/proc/uptime") as file:
+            return max(0.0, float(file.read().split()[0]) - int(process["started"]) / os.sysconf("SC_CLK_TCK"))
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0.0
+
+
+def out_of_memory_kills() -> int:
+    """Return how many processes this host's kernel has killed for want of memory (proc(5), vmstat)."""
+    try:
+        with open("/proc/vmstat") as file:
+            for line in file:
+                if line.startswith("oom_kill "):
+                    return int(line.split()[1])
+    except OSError:
+        pass
+    return 0

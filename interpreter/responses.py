@@ -26,26 +26,32 @@ def respond(
     started: float,
     message: Optional[Message] = None,
     written: Callable[[], None] = lambda: None,
+    usage: Optional[Header] = None,
     **details: Any,
 ) -> bool:
     """Finish ``job`` with an outcome, its output so far, and the sections of ``message``.
 
     ``started`` is when its process began, seconds since the epoch on this host's
-    clock.  ``written`` is called as ``Job.finish`` says.  Returns False where the job
+    clock, ``usage`` what it took, if not this process.  ``written`` is called as
+    ``Job.finish`` says.  Returns False where the job
     had a response already, which then stays.
     """
+    if outcome not in ("returned", "cancelled") and request.get("durable") and job.is_to_stop():
+        details, outcome, message = {}, "cancelled", None
     response = Message(
         dict(
             details,
             format=1,
             kind="response",
             id=request.get("id", job.id),
+            target=(request.get("target") or {}).get("kind"),
+            retries=request.get("retries") or 0,
             outcome=outcome,
             host=HOST,
             python=list(sys.version_info[:3]),
             implementation=sys.implementation.name,
             times={"started": started, "finished": time.time()},
-            usage=_usage(),
+            usage=_usage() if usage is None else usage,
         ),
         message.sections if message else (),
     )
@@ -80,7 +86,11 @@ def _usage() -> Header:
     """Return CPU seconds and peak memory in bytes of this process and the children it has waited for."""
     if resource is None:
         return {}
-    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return usage_of([resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)])
+
+
+def usage_of(usages: List[Any]) -> Header:
+    """Return the ``usage`` of a response, for what ``resource.getrusage`` or ``os.wait4`` have told."""
     unit = 1 if sys.platform == "darwin" else 1024
     return {
         "cpu_seconds": round(sum(usage.ru_utime + usage.ru_stime for usage in usages), 6),

@@ -18,8 +18,7 @@ from .errors import FormatError
 from .execution import carry_out, prepare
 from .functions import Refusal
 from .job import Job
-from .launch import carry_out_ranks
-from .processes import HOST
+from .processes import HOST, out_of_memory_kills
 from .responses import respond
 from .streams import flush, take_streams
 from .wire import Header, Message, parse
@@ -54,6 +53,8 @@ def read_request(job: Job) -> Message:
         raise FormatError("the request does not say what to run")
     if not isinstance(header.get("walltime", 0.0), (int, float, type(None))):
         raise FormatError("the request's walltime is {!r}".format(header["walltime"]))
+    if job.id.rpartition(".")[0] == header.get("id"):
+        header["id"] = job.id  # a later attempt has the request of the first
     return request
 
 
@@ -65,7 +66,7 @@ def start(
     There, ``leave`` gives up what belongs to the parent, and ``announce`` tells it
     that the response is whole, though not yet on disk nor in its place.
     """
-    running = Running(job, request.header, 0, time.time(), _out_of_memory_kills())
+    running = Running(job, request.header, 0, time.time(), out_of_memory_kills())
     pid = os.fork()
     if pid == 0:
         _run(running, request, leave, announce)
@@ -82,10 +83,13 @@ def kill(running: Running, signal_number: int) -> None:
             continue
 
 
-def conclude(running: Running, wait_status: int, walltime_exceeded: bool = False) -> bool:
+def conclude(
+    running: Running, wait_status: int, walltime_exceeded: bool = False, usage: Optional[Header] = None
+) -> bool:
     """Write the response for a process that has ended, unless it has written one itself.
 
-    Returns False where the job is another process's, which had claimed it first.
+    ``usage`` is what it took, as a response says that.  Returns False where the job
+    is another process's, which had claimed it first.
     """
     job = running.job
     owner = job.owner()
@@ -97,12 +101,12 @@ def conclude(running: Running, wait_status: int, walltime_exceeded: bool = False
         outcome: Dict[str, Any] = {"outcome": "walltime"}
     elif os.WIFSIGNALED(wait_status):
         number = os.WTERMSIG(wait_status)
-        memory = number == signal.SIGKILL and _out_of_memory_kills() > running.out_of_memory_kills
+        memory = number == signal.SIGKILL and out_of_memory_kills() > running.out_of_memory_kills
         outcome = {"outcome": "killed", "signal": number, "out_of_memory": memory}
     else:
         outcome = {"outcome": "exited", "status": os.WEXITSTATUS(wait_status)}
     try:
-        respond(job, running.request, started=running.started, **outcome)
+        respond(job, running.request, started=running.started, usage=usage, **outcome)
     except OSError as error:
         sys.stderr.write("sremote: the response of {} cannot be written: {}\n".format(job.directory, error.strerror))
     return True
@@ -116,10 +120,7 @@ def _run(running: Running, request: Message, leave: Callable[[], None], announce
     try:
         os.setsid()
         leave()
-        if header.get("launch"):
-            outcome = carry_out_ranks(job, request, message, lambda: _enter(job, request))
-        else:
-            outcome = carry_out(request, message, lambda: _enter(job, request), settle)
+        outcome = carry_out(request, message, lambda: _enter(job, request), _settle)
         if os.getpid() != process:
             _end_fork(outcome)
         flush()
@@ -140,6 +141,8 @@ def _enter(job: Job, request: Message) -> None:
         if not job.claim() or job.finished():
             os._exit(0)
         take_streams(job, request)
+        if request.header.get("durable"):
+            os.environ["SREMOTE_JOB"] = job.id  # by which its processes can be known, wherever they go
     except OSError as error:
         raise Refusal("host", "the job's files cannot be written: {}".format(error.strerror)) from None
     prepare(request.header)
@@ -153,21 +156,9 @@ def _end_fork(outcome: Mapping[str, Any]) -> NoReturn:
     os._exit(outcome.get("status", 0 if outcome["outcome"] == "returned" else 1))
 
 
-def settle() -> None:
+def _settle() -> None:
     """End as a script ends: wait for its threads, run what it registered with atexit."""
     shutdown: Optional[Callable[[], None]] = getattr(threading, "_shutdown", None)
     if shutdown is not None:
         shutdown()
     atexit._run_exitfuncs()
-
-
-def _out_of_memory_kills() -> int:
-    """Return how many processes this host's kernel has killed for want of memory (proc(5), vmstat)."""
-    try:
-        with open("/proc/vmstat") as file:
-            for line in file:
-                if line.startswith("oom_kill "):
-                    return int(line.split()[1])
-    except OSError:
-        pass
-    return 0

@@ -23,6 +23,7 @@ from .errors import FormatError
 from .job import Job
 from .responses import respond
 from .run import KILL_GRACE, Running, conclude, kill, read_request, start
+from .supervisor import assign, detach, is_for_batch
 
 MOST_RUNNING = 64
 """Jobs that run at once; the others wait in their directories."""
@@ -46,9 +47,11 @@ _PID = struct.Struct("=i")
 class _Call:
     """One call of this stream: first its request comes in, then its job runs, then its response goes out."""
 
-    def __init__(self, number: int, job: Job, size: int) -> None:
+    def __init__(self, number: int, job: Job, size: int, durable: bool) -> None:
         self.number = number
         self.job = job
+        self.durable = durable
+        """Whether it is only to be accepted, and run whatever becomes of this line."""
         self.missing = size
         self.incoming: Optional[BinaryIO] = None
         """Where the request goes while it arrives."""
@@ -108,6 +111,8 @@ class Server:
         self._line: Deque[memoryview] = deque()
         self._line_size = 0
         self._client = True
+        self._supervisor: Optional[int] = None
+        """Where the supervisor of this line's durable jobs hears of further ones."""
         self._ended, self._wakeup = os.pipe()
         self._answered, self._answers = os.pipe()
         for end in (self._ended, self._wakeup, self._answered):
@@ -180,8 +185,8 @@ class Server:
     def _receive(self, data: bytes) -> None:
         try:
             for kind, number, payload in self._frames.feed(data):
-                if kind == frames.CALL:
-                    self._begin(number, payload)
+                if kind in (frames.CALL, frames.SUBMIT):
+                    self._begin(number, payload, durable=kind == frames.SUBMIT)
                 elif kind == frames.PRELOAD:
                     self._preload(json.loads(bytes(payload).decode("utf-8")))
                 elif number not in self._calls:
@@ -204,13 +209,13 @@ class Server:
             except Exception as error:
                 sys.stderr.write("sremote: cannot preload {}: {}\n".format(name, error))
 
-    def _begin(self, number: int, payload: memoryview) -> None:
+    def _begin(self, number: int, payload: memoryview, durable: bool) -> None:
         length = payload[0]
         job_id = bytes(payload[1 : 1 + length]).decode("ascii")
         if os.path.basename(job_id) != job_id or job_id.startswith("."):
             raise FormatError("{!r} is not the id of a job".format(job_id))
         (size,) = _SIZE.unpack_from(payload, 1 + length)
-        call = self._calls[number] = _Call(number, Job(os.path.join(self._folder, job_id)), size)
+        call = self._calls[number] = _Call(number, Job(os.path.join(self._folder, job_id)), size, durable)
         try:
             call.incoming = call.job.receive()
         except OSError as error:
@@ -226,6 +231,9 @@ class Server:
             call.missing -= len(payload)
             if call.missing > 0:
                 return
+            if call.durable:
+                call.incoming.flush()
+                os.fsync(call.incoming.fileno())
             call.incoming.close()
         except OSError as error:
             call.job.drop_incoming()
@@ -233,7 +241,9 @@ class Server:
             call.incoming = None
             return
         call.incoming = None
-        if not call.job.accept():
+        if call.durable:
+            self._submit(call)
+        elif not call.job.accept():
             self._tell(frames.UNKNOWN, call, "its response has been fetched already, over another line")
         elif call.job.finished():
             self._respond(call)
@@ -241,6 +251,25 @@ class Server:
             self._adopted.append(call)
         else:
             self._waiting.append(call)
+
+    def _submit(self, call: _Call) -> None:
+        """Have a supervisor run a job, unless it has been run or a batch system is to do that."""
+        del self._calls[call.number]
+        try:
+            if call.job.accept() and call.job.needs_runner() and not is_for_batch(call.job):
+                self._supervise(call.job.directory)
+        except OSError as error:  # no process: whoever asks about the job starts its supervisor
+            sys.stderr.write("sremote: no supervisor for {}: {}\n".format(call.job.id, error))
+        self._tell(frames.ACCEPTED, call, "")
+
+    def _supervise(self, directory: str) -> None:
+        if self._supervisor is not None:
+            try:
+                assign(self._supervisor, [directory])
+                return
+            except BrokenPipeError:  # it was killed
+                os.close(self._supervisor)
+        self._supervisor = detach([directory])
 
     def _done(self, call: _Call, remember: bool) -> None:
         """Remove a job whose response has arrived; one whose process still writes to disk when that has ended."""
@@ -289,8 +318,9 @@ class Server:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-        for number in (self._incoming, self._outgoing, self._ended, self._wakeup, self._answered):
-            os.close(number)
+        for number in (self._incoming, self._outgoing, self._ended, self._wakeup, self._answered, self._supervisor):
+            if number is not None:
+                os.close(number)
 
     def _announce(self) -> None:
         """Tell the server, from a job's process, that the response is whole."""

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from sremote.client import Client
     from sremote.connection import connect
     from sremote.errors import SremoteError
+    from sremote.job_handle import Job, job, jobs
+    from sremote.job_status import JobState, JobStatus
     from sremote.response import Response
     from sremote.session import Session
     from sremote.version import __version__
@@ -25,6 +27,9 @@ _PLACES = {
     "Client": "client",
     "CommandResult": "answers",
     "Facts": "answers",
+    "Job": "job_handle",
+    "JobState": "job_status",
+    "JobStatus": "job_status",
     "Leftover": "answers",
     "Response": "response",
     "Session": "session",
@@ -32,12 +37,17 @@ _PLACES = {
     "__version__": "version",
     "allow": "allowed",
     "connect": "connection",
+    "job": "job_handle",
+    "jobs": "job_handle",
 }
 
 __all__ = [
     "Client",
     "CommandResult",
     "Facts",
+    "Job",
+    "JobState",
+    "JobStatus",
     "Leftover",
     "Response",
     "Session",
@@ -45,6 +55,8 @@ __all__ = [
     "__version__",
     "allow",
     "connect",
+    "job",
+    "jobs",
 ]
 
 

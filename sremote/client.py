@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import secrets
+import shlex
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -17,15 +19,21 @@ from sremote.arguments import add_arguments, split_arguments
 from sremote.bundle import interpreter_digest
 from sremote.by_value import dill_dumps, dill_origin
 from sremote.connectors.base import Capability, OutputSink
+from sremote.connectors.batch import Resources
 from sremote.echo import Echo
 from sremote.errors import UsageError
 from sremote.exchange import FileExchange
 from sremote.functions import add_function, target_by_name
 from sremote.host import Host, Probe
+from sremote.host_jobs import HostJobs
+from sremote.hosts import HostSettings
+from sremote.index import index
 from sremote.interpreter.wire import Header, Message
+from sremote.job_handle import Job
 from sremote.response import Response
 from sremote.session import Session
 from sremote.stream_exchange import StreamExchange
+from sremote.submission import Wishes, command_request
 from sremote.surroundings import Surroundings, surroundings_header
 from sremote.version import __version__
 
@@ -39,11 +47,16 @@ class Client:
     """One host, ready for calls.  Made by ``sremote.connect``; safe to use from several threads.
 
     ``host`` is where and how, ``trust`` lets code come back from it, ``login_env``
-    gives calls the user's login environment unless they say otherwise.
+    gives calls the user's login environment unless they say otherwise.  ``settings``
+    are what a later process needs to reach it.
     """
 
-    def __init__(self, host: Host, *, trust: bool = False, login_env: bool = False) -> None:
+    def __init__(
+        self, host: Host, *, trust: bool = False, login_env: bool = False, settings: HostSettings | None = None
+    ) -> None:
         self.host = host
+        self.settings = settings or HostSettings(host.connector.name, root=host.root, trust=trust, name=host.name)
+        """How a later process reaches the host, to ask about its jobs."""
         self.trust = trust
         self.login_env = login_env
         streams = Capability.STREAM in host.connector.capabilities
@@ -119,11 +132,7 @@ class Client:
         the output's bytes as they come.  Raises WalltimeExceeded at the time limit, and
         UsageError where the command or the working directory is not there.
         """
-        if isinstance(argv, str | bytes) or not argv:
-            raise UsageError(f"{argv!r} is not a command", "Give it as a list: ['ls', '-l'].")
-        request = Message({})
-        if stdin:
-            request.add("stdin", stdin)
+        request = command_request(argv, stdin)
         response = self._run(
             request,
             {"kind": "command"},
@@ -134,6 +143,84 @@ class Client:
             echo,
         )
         return CommandResult(response.exit_status(), response.output("stdout"), response.output("stderr"))
+
+    def submit(
+        self,
+        module: str,
+        function: str,
+        args: Sequence[Any] | Mapping[str, Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        *,
+        walltime: float | None = None,
+        retries: int = 0,
+        scheduler: str | None = None,
+        resources: Resources | Mapping[str, Any] | None = None,
+        **surroundings: Unpack[Surroundings],
+    ) -> Job:
+        """Have ``module.function`` called on the host as a job that needs nobody to wait for it.
+
+        It goes on whatever becomes of the line and of this process; ``sremote.job(id)``
+        finds it in any later one.  After ``walltime`` seconds it is stopped.  If it
+        fails it is tried again up to ``retries`` times.  With a ``scheduler`` (slurm,
+        pbs, lsf, sge, flux, auto) that runs it, with ``resources``.  The other
+        arguments are as for ``call``.
+
+        Raises OutcomeUnknown where the line fails before the host has said that it has it.
+        """
+        positional, keywords = split_arguments(args, kwargs)
+        target = target_by_name(module, function)
+        return self._submit(
+            Message({}),
+            target,
+            positional,
+            keywords,
+            surroundings,
+            Wishes(f"{module}.{function}", walltime, retries, scheduler, resources),
+        )
+
+    def submit_function(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Job:
+        """Submit a function of this program, as ``submit``; it goes there as with ``call_function``."""
+        self._exchange.prepare()
+        request = Message({})
+        target = add_function(request, function, self.host, allowed_types, (args, kwargs))
+        wishes = Wishes(getattr(function, "__qualname__", repr(function)))
+        return self._submit(request, target, list(args), kwargs, {}, wishes)
+
+    def submit_command(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: bytes = b"",
+        files: Sequence[str | Path] | Mapping[str, str | Path] = (),
+        outputs: Sequence[str] = (),
+        walltime: float | None = None,
+        retries: int = 0,
+        scheduler: str | None = None,
+        resources: Resources | Mapping[str, Any] | None = None,
+        **surroundings: Unpack[Surroundings],
+    ) -> Job:
+        """Have a command run on the host, as ``submit``; ``argv`` and ``stdin`` are as for ``run``.
+
+        With ``files`` or ``outputs`` it runs in an empty folder of its own.  ``files``
+        are copied there first: paths here, or a mapping from names there to paths here.
+        ``outputs`` are the paths or patterns there that ``Job.pull`` fetches.
+        """
+        request = command_request(argv, stdin)
+        wishes = Wishes(shlex.join(map(str, argv)), walltime, retries, scheduler, resources, files, outputs)
+        return self._submit(request, {"kind": "command"}, [str(word) for word in argv], {}, surroundings, wishes)
+
+    def job(self, job_id: str) -> Job:
+        """Return the handle of a job on this host, whoever has submitted it."""
+        return Job(self.host_jobs.adopt(job_id), self)
+
+    def jobs(self) -> list[Job]:
+        """Return the jobs that this user has submitted to this host, the oldest first."""
+        return [Job(record, self) for record in index().jobs(self.host.name)]
+
+    @functools.cached_property
+    def host_jobs(self) -> HostJobs:
+        """What asks this host about its jobs; ``Job`` uses it."""
+        return HostJobs(self.host, self.settings, self._exchange, self._ask)
 
     def session(
         self,
@@ -224,7 +311,9 @@ class Client:
         self._exchange.close()
 
     def close(self) -> None:
-        """Leave nothing behind on the host, and hang up."""
+        """Leave nothing behind on the host but the jobs that run, and hang up."""
+        if "host_jobs" in vars(self):
+            self.host_jobs.flush()
         self._exchange.close()
         self.host.connector.close()
 
@@ -276,8 +365,39 @@ class Client:
         surroundings: Header,
         echo: bool | OutputSink,
     ) -> Response:
-        if timeout is not None and timeout <= 0:
-            raise UsageError(f"a timeout of {timeout} s leaves no time to run")
+        job_id = self._complete(request, target, args, kwargs, timeout, surroundings)
+        output = echo if callable(echo) else Echo() if echo else None
+        data = self._exchange.run(job_id, request, timeout, output)
+        response = Response.read(self.host.name, job_id, data, allowed_types, trust=self.trust)
+        self._local.response = response
+        return response
+
+    def _submit(
+        self,
+        request: Message,
+        target: Header,
+        args: list[Any],
+        kwargs: Mapping[str, Any],
+        surroundings: Surroundings,
+        wishes: Wishes,
+    ) -> Job:
+        header = self._surroundings(surroundings)
+        job_id = self._complete(request, target, args, kwargs, wishes.walltime, header)
+        record = self.host_jobs.submit_one(job_id, request, wishes)
+        return Job(record, self)
+
+    def _complete(
+        self,
+        request: Message,
+        target: Header,
+        args: list[Any],
+        kwargs: Mapping[str, Any],
+        walltime: float | None,
+        surroundings: Header,
+    ) -> str:
+        """Make a request whole, and return the id that it gets."""
+        if walltime is not None and walltime <= 0:
+            raise UsageError(f"a time limit of {walltime} s leaves no time to run")
         job_id = new_job_id()
         request.header.update(
             format=1,
@@ -286,16 +406,12 @@ class Client:
             client=f"sremote {__version__}",
             target=target,
             surroundings=surroundings,
-            walltime=timeout,
+            walltime=walltime,
             require=self._required,
             allow=sorted(allowed_types),
         )
         self._add_arguments(request, args, dict(kwargs))
-        output = echo if callable(echo) else Echo() if echo else None
-        data = self._exchange.run(job_id, request, timeout, output)
-        response = Response.read(self.host.name, job_id, data, allowed_types, trust=self.trust)
-        self._local.response = response
-        return response
+        return job_id
 
     def _add_arguments(self, request: Message, args: list[Any], kwargs: dict[str, Any]) -> None:
         if self.trust:

@@ -53,8 +53,12 @@ def connect(
         preload=None if preload is None else tuple(preload),
         connector=connector_options,
     )
-    opened = open_host(settings)
-    return Client(opened, trust=settings.trust, login_env=settings.login_env)
+    return open_client(settings)
+
+
+def open_client(settings: HostSettings) -> Client:
+    """Connect to the host that ``settings`` describe, and return a client for it."""
+    return Client(open_host(settings), trust=settings.trust, login_env=settings.login_env, settings=settings)
 
 
 def open_host(settings: HostSettings) -> Host:

@@ -24,7 +24,10 @@ SremoteError
 │   ├── RemoteExit                      it ended its process: sys.exit, os._exit
 │   ├── RemoteKilled                    a signal ended it
 │   │   └── RemoteOutOfMemory (MemoryError)
-│   └── WalltimeExceeded (TimeoutError) it was stopped at its time limit
+│   ├── WalltimeExceeded (TimeoutError) it was stopped at its time limit
+│   ├── JobCancelled                    its user cancelled it
+│   └── JobLost                         its process is gone and left no response
+├── NotFinished (TimeoutError)          a job has not ended yet                   5
 └── OutcomeUnknown                      nobody can tell yet whether it ran        5
 
 An exception that the function raised comes back as itself where its class is a
@@ -60,9 +63,12 @@ __all__ = [
     "HostFull",
     "HostKeyError",
     "HostUnreachable",
+    "JobCancelled",
     "JobError",
+    "JobLost",
     "LineError",
     "LineTimeout",
+    "NotFinished",
     "NotInstalled",
     "NotReady",
     "OutcomeUnknown",
@@ -157,6 +163,20 @@ class RemoteOutOfMemory(RemoteKilled, MemoryError):
 
 class WalltimeExceeded(JobError, TimeoutError):
     """The call ran into its time limit and was stopped, with all its children."""
+
+
+class JobCancelled(JobError):
+    """The job was cancelled, before it began or while it ran."""
+
+
+class JobLost(JobError):
+    """The job's process is gone and left no response; it may have run to its end."""
+
+
+class NotFinished(SremoteError, TimeoutError):
+    """The job has not ended in the time that the caller would wait; it goes on."""
+
+    exit_status = 5
 
 
 class OutcomeUnknown(SremoteError):

@@ -6,10 +6,12 @@ asked for again: the far side runs a job once, however often it is told to.
 
 from __future__ import annotations
 
+import functools
 import io
 import logging
 import posixpath
 import threading
+from collections.abc import Mapping, Sequence
 
 from sremote.connectors.base import Capability, OutputSink
 from sremote.errors import (
@@ -27,6 +29,9 @@ log = logging.getLogger("sremote")
 
 WALLTIME_MARGIN = 30.0
 """Seconds beyond a call's own time limit after which the line itself is taken for dead."""
+
+MOST_NAMED = 500
+"""Job directories that one command names."""
 
 
 class FileExchange:
@@ -72,6 +77,26 @@ class FileExchange:
             for name in ("stdout", "stderr"):
                 output(name, bytes(message.get(name)))
         return response
+
+    def submit(self, requests: Mapping[str, Message]) -> dict[str, int]:
+        """Have the host accept jobs; return 1 for each, as a line that drops carries none of them later.
+
+        Raises OutcomeUnknown where the line fails for good once they may have arrived.
+        """
+        self.prepare()
+        connector, folder = self._host.connector, posixpath.join(self._host.probe().root, "jobs")
+        directories = [f"{folder}/{job_id}" for job_id in requests]
+        for directory, request in zip(directories, requests.values(), strict=True):
+            content = b"".join(request.chunks())
+            again(connector, functools.partial(connector.put, content, f"{directory}.new/request"))
+        try:
+            for start in range(0, len(directories), MOST_NAMED):
+                named = directories[start : start + MOST_NAMED]
+                done = again(connector, functools.partial(self._host.run_interpreter, "--submit", *named))
+                self._host.check(done, "cannot submit")
+        except LineError as error:
+            raise unknown_submission(self._host, list(requests), error) from error
+        return dict.fromkeys(requests, 1)
 
     def close(self) -> None:
         """Remove the jobs whose responses have been fetched, as far as the line still carries that."""
@@ -121,3 +146,13 @@ class FileExchange:
         with self._lock:
             fetched, self._fetched = self._fetched, []
         return fetched
+
+
+def unknown_submission(host: Host, job_ids: Sequence[str], error: LineError) -> OutcomeUnknown:
+    """Return the error for jobs that a line which failed may have brought or not."""
+    these = f"job {job_ids[0]}" + (f" and {len(job_ids) - 1} more" if len(job_ids) > 1 else "")
+    return OutcomeUnknown(
+        f"{host.where}: the line failed while {these} was being submitted: {error.message}",
+        f"Whether it arrived says: sremote status {job_ids[0]}",
+        job_id=job_ids[0],
+    )

@@ -27,11 +27,15 @@ _SIZE = struct.Struct(">Q")
 class Call:
     """A request on its way, and what has come back of its response.
 
-    ``output`` gets what the job prints, in the thread that reads the line.
+    ``output`` gets what the job prints, in the thread that reads the line.  One that
+    is ``durable`` has ended here once the host has accepted it.
     """
 
-    def __init__(self, job_id: str, request: Sequence[Buffer], output: OutputSink | None) -> None:
+    def __init__(
+        self, job_id: str, request: Sequence[Buffer], output: OutputSink | None, *, durable: bool = False
+    ) -> None:
         self.job_id = job_id
+        self.durable = durable
         small = sum(len(part) for part in request) <= SMALL
         self.request: Sequence[Buffer] = [b"".join(request)] if small else request
         self.output = output
@@ -94,7 +98,7 @@ class Call:
         size = sum(len(memoryview(part).cast("B")) for part in self.request)
         name = self.job_id.encode("ascii")
         head = bytes([len(name)]) + name + _SIZE.pack(size)
-        kind = frames.CALL
+        kind = frames.SUBMIT if self.durable else frames.CALL
         for part in frames.pieces(self.request, frames.CHUNK - len(head)):
             yield frames.HEAD.pack(kind, self.number, len(head) + len(part)) + head
             yield part
@@ -159,7 +163,8 @@ class Line:
             raise LineTimeout(f"{self._host.where}: no answer to job {call.job_id} after {timeout:.0f} s")
         if call.error is not None:
             raise call.error
-        self._forget(call)
+        if not call.durable:
+            self._forget(call)
         return memoryview(call.response)
 
     def close(self) -> None:
@@ -218,6 +223,10 @@ class Line:
         elif kind in (frames.RESPONSE, frames.DATA):
             if call.take(payload):
                 call.ended.set()
+        elif kind == frames.ACCEPTED:
+            with self._lock:
+                self._calls.pop(number, None)
+            call.ended.set()
         elif kind == frames.UNKNOWN:
             text = bytes(payload).decode("utf-8", "replace")
             call.error = OutcomeUnknown(f"{self._host.where}: job {call.job_id}: {text}", job_id=call.job_id)

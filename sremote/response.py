@@ -11,7 +11,8 @@ from typing import Any, NoReturn
 from sremote.errors import (
     FormatError,
     HostError,
-    JobError,
+    JobCancelled,
+    JobLost,
     NotInstalled,
     RemoteContext,
     RemoteError,
@@ -59,7 +60,7 @@ class Response:
 
     @property
     def outcome(self) -> str:
-        """returned, raised, exited, killed, walltime, refused, unencodable, unwritten or lost."""
+        """returned, raised, exited, killed, walltime, refused, unencodable, unwritten, lost or cancelled."""
         outcome: str = self.message.header["outcome"]
         return outcome
 
@@ -161,11 +162,13 @@ class Response:
                 "Make room on the host, or return less.",
             )
         if self.outcome == "lost":
-            raise JobError(
-                f"{where}: its process is gone and left no response",
+            raise JobLost(
+                f"{where}: {self._header('text', str) or 'its process is gone and left no response'}",
                 "It ran; whether to its end is not known.",
                 remote=self._context(),
             )
+        if self.outcome == "cancelled":
+            raise JobCancelled(f"{where}: it was cancelled", remote=self._context())
         raise FormatError(f"{where}: the response tells an unknown outcome {self.outcome!r}")
 
     def _fail_killed(self, where: str) -> NoReturn:

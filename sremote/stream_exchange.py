@@ -8,14 +8,18 @@ same job is sent once more; the far side runs it once, however often it comes.
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 
 from sremote.connectors.base import OutputSink
 from sremote.errors import LineError, OutcomeUnknown
-from sremote.exchange import WALLTIME_MARGIN
+from sremote.exchange import WALLTIME_MARGIN, unknown_submission
 from sremote.host import Host
 from sremote.interpreter.wire import Message, parse
 from sremote.line import Call, Line
 from sremote.reconnect import again
+
+ACCEPT_TIMEOUT = 120.0
+"""Seconds for the host to answer that it has accepted a job."""
 
 
 class StreamExchange:
@@ -56,6 +60,30 @@ class StreamExchange:
             ) from error
         call.print_rest(parse(response))
         return response
+
+    def submit(self, requests: Mapping[str, Message]) -> dict[str, int]:
+        """Have the host accept jobs, all on their way at once; return over how many lines each may have gone.
+
+        Raises OutcomeUnknown where the line fails for good once one may have arrived.
+        """
+        calls = [Call(job_id, request.chunks(), None, durable=True) for job_id, request in requests.items()]
+        open_calls = list(calls)
+
+        def attempt() -> None:
+            line = self._open(open_calls[0])
+            for call in open_calls[1:]:
+                line.send(call)
+            while open_calls:
+                line.response(open_calls[0], ACCEPT_TIMEOUT)
+                del open_calls[0]
+
+        try:
+            again(self._host.connector, attempt)
+        except LineError as error:
+            if not any(call.sent for call in calls):
+                raise
+            raise unknown_submission(self._host, [call.job_id for call in open_calls], error) from error
+        return {call.job_id: call.lines for call in calls}
 
     def close(self) -> None:
         """Let the far side remove the finished jobs and end."""

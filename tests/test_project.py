@@ -80,6 +80,9 @@ def test_the_exported_names() -> None:
         "Client",
         "CommandResult",
         "Facts",
+        "Job",
+        "JobState",
+        "JobStatus",
         "Leftover",
         "Response",
         "Session",
@@ -87,6 +90,8 @@ def test_the_exported_names() -> None:
         "__version__",
         "allow",
         "connect",
+        "job",
+        "jobs",
     ]
     assert [name for name in sremote.__all__ if getattr(sremote, name, None) is None] == []
 

@@ -61,7 +61,7 @@ def test_an_exception_of_any_length_comes_back(far_side: FarSide) -> None:
 
 def test_the_traceback_begins_in_the_users_code(far_side: FarSide) -> None:
     job = far_side.call("json", "loads", "{")
-    assert "interpreter/execution.py" not in job.response.header["error"]["traceback"]
+    assert "interpreter/execution.py" not in job.message.header["error"]["traceback"]
 
 
 def test_endless_recursion_is_an_exception(far_side: FarSide) -> None:
@@ -86,4 +86,4 @@ def test_a_response_tells_where_and_when_and_what_it_took(far_side: FarSide) -> 
     assert job.seconds > 0.01
     assert job.usage["cpu_seconds"] > 0
     assert job.usage["max_memory"] > 1 << 20
-    assert job.response.header["python"][0] == 3
+    assert job.message.header["python"][0] == 3

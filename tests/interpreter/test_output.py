@@ -34,7 +34,7 @@ def test_of_very_long_output_the_middle_is_left_out_and_counted(this_side: FarSi
     job = this_side.do("print_much", 40 * MEBIBYTE)
     output = job.output("stdout")
     note = b"\n[sremote: 25165824 bytes left out here]\n"
-    assert job.response.header["omitted"] == {"stdout": 24 * MEBIBYTE}
+    assert job.message.header["omitted"] == {"stdout": 24 * MEBIBYTE}
     assert output == b"0123456789abcde\n" * (MEBIBYTE // 2) + note + b"0123456789abcde\n" * (MEBIBYTE // 2)
 
 

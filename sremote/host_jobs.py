@@ -1,0 +1,242 @@
+"""The durable jobs of one host: what the client asks about them, and what it makes of the answers."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import posixpath
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from sremote import trees
+from sremote.batch_jobs import BatchJobs, find_batch_system
+from sremote.errors import LineError, UsageError
+from sremote.exchange import FileExchange
+from sremote.host import Host
+from sremote.hosts import HostSettings
+from sremote.index import Index, JobRecord, index, now, settings_text
+from sremote.interpreter.wire import Message
+from sremote.job_status import JobState, JobStatus
+from sremote.stream_exchange import StreamExchange
+from sremote.submission import Wishes
+
+LONGEST_LABEL = 200
+"""Characters of what a job runs that the index keeps, for people."""
+SMALL = 1 << 20
+"""Bytes of a response that comes with the answer; a larger one is fetched as a file."""
+BEAT_PATIENCE = 60.0
+"""Seconds without a new heartbeat after which nobody knows whether a job lives; six heartbeats."""
+
+
+class HostJobs:
+    """Made by ``Client``, which lends ``exchange`` and ``call``; safe to use from several threads.
+
+    ``call`` calls a function of the interpreter's own: module, function, arguments.
+    """
+
+    def __init__(
+        self, host: Host, settings: HostSettings, exchange: FileExchange | StreamExchange, call: Callable[..., Any]
+    ) -> None:
+        self.host = host
+        self.settings = settings_text(settings)
+        self.index: Index = index()
+        self._exchange = exchange
+        self._call = call
+        self._batches: dict[str, BatchJobs] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def root(self) -> str:
+        """sremote's folder there, absolute."""
+        self._exchange.prepare()
+        return self.host.probe().root
+
+    def submit_one(self, job_id: str, request: Message, wishes: Wishes) -> JobRecord:
+        """Submit a job whose request is whole but for what is durable about it; return its record."""
+        resources = wishes.checked_resources()
+        record = JobRecord(
+            job_id,
+            self.host.name,
+            self.settings,
+            wishes.label[:LONGEST_LABEL],
+            now(),
+            kind="command" if request.header["target"]["kind"] == "command" else "call",
+            outputs=json.dumps(list(wishes.outputs)),
+        )
+        if wishes.scheduler is not None:
+            scheduler = self._scheduler(wishes.scheduler)
+            record = dataclasses.replace(record, scheduler=scheduler, resources=json.dumps(resources))
+        if wishes.needs_folder:
+            record = dataclasses.replace(record, folder=f"work/{job_id}")
+            self._send_files(posixpath.join(self.root, f"work/{job_id}"), wishes, request)
+        request.header.update(durable=True, retries=wishes.retries)
+        if record.scheduler is not None:
+            request.header["batch"] = True
+        self.submit({job_id: request}, [record])
+        return self.index.get(job_id) or record
+
+    def _send_files(self, folder: str, wishes: Wishes, request: Message) -> None:
+        if (
+            request.header["surroundings"]["cwd"] is not None
+            and request.header["surroundings"]["cwd"] != self.host.working
+        ):
+            raise UsageError(
+                "files and outputs need a folder of their own, so cwd cannot be another",
+                "Leave out cwd, or copy files with push and pull.",
+            )
+        self._call("jobs", "make_folder", folder)
+        for name, path in wishes.named_files().items():
+            trees.push(self.host, path, posixpath.join(folder, name))
+        request.header["surroundings"]["cwd"] = folder
+
+    def _scheduler(self, wanted: str) -> str | None:
+        """Return the name of the batch system that is meant; None for ``auto`` where there is none."""
+        self._exchange.prepare()
+        system = find_batch_system(self.host, wanted)
+        return None if system is None else system.name
+
+    def adopt(self, job_id: str) -> JobRecord:
+        """Return the record of a job of this host; one that this index does not know is noted in it."""
+        record = self.index.get(job_id)
+        if record is None:
+            record = JobRecord(job_id, self.host.name, self.settings, "", now(), accepted=2)
+            self.index.add([record])
+        return record
+
+    def submit(self, requests: Mapping[str, Message], records: Sequence[JobRecord]) -> None:
+        """Note jobs, have the host accept them, and give those to a batch system that are for one."""
+        self.index.add(records)
+        lines = self._exchange.submit(requests)
+        self.index.update(
+            (job_id, {"accepted": count, "state": JobState.QUEUED, "observed_at": now()})
+            for job_id, count in lines.items()
+        )
+        for record in records:
+            if record.scheduler is not None:
+                self.index.update([(record.id, {"batch_id": self.batch(record).start(record)})])
+
+    def batch(self, record: JobRecord) -> BatchJobs:
+        """Return the batch system that runs a job."""
+        assert record.scheduler is not None
+        with self._lock:
+            if record.scheduler not in self._batches:
+                self._batches[record.scheduler] = BatchJobs(self.host, record.scheduler)
+            return self._batches[record.scheduler]
+
+    def refresh(self, records: Sequence[JobRecord], wait: float = 0.0) -> dict[str, JobStatus]:
+        """Return how jobs are now, by id, all with one request; those that have ended are not asked for.
+
+        With ``wait``, as soon as one of them has ended, or after so many seconds.
+        """
+        found = {record.id: record.status for record in records}
+        open_records = [record for record in records if not record.status.state.ended]
+        if not open_records:
+            return found
+        drops = self.index.to_drop(self.settings)
+        answers = self.ask(
+            "attend",
+            [record.id for record in open_records],
+            wait,
+            [(record.id, record.accepted > 1) for record in drops],
+        )
+        changes: list[tuple[str, dict[str, Any]]] = [(record.id, {"dropped": 1}) for record in drops]
+        for record in open_records:
+            changes.append((record.id, self._judge(record, answers[record.id])))
+        self._ask_batch_systems(open_records, changes)
+        self.index.update(changes)
+        for job_id, _ in changes:
+            if job_id in found:
+                changed = self.index.get(job_id)
+                assert changed is not None
+                found[job_id] = changed.status
+        return found
+
+    def cancel(self, records: Sequence[JobRecord]) -> None:
+        """Stop jobs, wherever they are."""
+        for record in records:
+            if record.scheduler is not None and record.batch_id is not None:
+                self.batch(record).cancel([record.batch_id])
+        answers = self.ask("cancel", [record.id for record in records])
+        self.index.update((record.id, self._judge(record, answers[record.id])) for record in records)
+
+    def fetch(self, record: JobRecord) -> bytes | memoryview:
+        """Fetch the response of a job that has ended, and keep it here; the host need not do so any more then."""
+        found = self.ask("response", record.id, SMALL)
+        content: bytes | memoryview = found
+        if isinstance(found, str):
+            target = io.BytesIO()
+            self.host.connector.get(found, target)
+            content = target.getbuffer()
+        self.index.keep_response(record.attempt_id, content)
+        self.index.update([(record.id, {"fetched": 1})])
+        return content
+
+    def retry(self, record: JobRecord) -> None:
+        """Have a job tried once more.  Raises FileNotFoundError where the host has not kept its request."""
+        attempt = record.attempt + 1
+        self.ask("retry", record.id, attempt)
+        fields = {"attempt": attempt, "state": JobState.QUEUED, "reason": "", "fetched": 0, "observed_at": now()}
+        self.index.update([(record.id, {**fields, "beat": None, "beat_at": None, "batch_id": None})])
+        if record.scheduler is not None:
+            changed = self.index.get(record.id)
+            assert changed is not None
+            self.index.update([(record.id, {"batch_id": self.batch(record).start(changed)})])
+
+    def remove(self, records: Sequence[JobRecord]) -> None:
+        """Remove jobs from the host."""
+        self.ask("remove", [record.id for record in records])
+
+    def flush(self) -> None:
+        """Tell the host which jobs it need not keep any more, as far as the line still carries that."""
+        drops = self.index.to_drop(self.settings)
+        if drops:
+            try:
+                self.ask("attend", [], 0.0, [(record.id, record.accepted > 1) for record in drops])
+            except LineError:
+                return
+            self.index.update((record.id, {"dropped": 1}) for record in drops)
+
+    def ask(self, function: str, *args: Any) -> Any:
+        """Call a function of the far side's ``jobs``."""
+        return self._call("jobs", function, self.root, *args)
+
+    def _judge(self, record: JobRecord, entry: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what the index notes, given what the host says of a job."""
+        seen: dict[str, Any] = {
+            "state": str(entry["state"]).upper(),
+            "reason": str(entry["reason"])[:1000],
+            "source": str(entry["source"]),
+            "attempt": int(entry["attempt"]),
+            "observed_at": now(),
+        }
+        pulse = entry.get("pulse") or {}
+        usage = entry.get("usage") or {key: pulse[key] for key in ("cpu_seconds", "max_memory") if key in pulse}
+        seen["usage"] = json.dumps(usage)
+        seen["seconds"] = float(entry.get("seconds", 0.0))
+        if entry["state"] == "gone":
+            arrived = "it was removed there" if record.accepted else "it never arrived, or was removed there"
+            seen.update(state=JobState.LOST, reason=f"{record.host} has no such job: {arrived}", attempt=record.attempt)
+        if entry["state"] == "unknown" and isinstance(pulse.get("count"), int):
+            seen.update(self._by_heartbeat(record, pulse["count"], str(entry["reason"])))
+        return seen
+
+    @staticmethod
+    def _by_heartbeat(record: JobRecord, count: int, reason: str) -> dict[str, Any]:
+        """Judge a job by whether its heartbeat goes on, on this machine's clock alone."""
+        if count != record.beat:
+            return {"state": JobState.RUNNING, "reason": reason, "beat": count, "beat_at": now()}
+        silent = now() - (record.beat_at or 0.0)
+        if silent < BEAT_PATIENCE:
+            return {"state": JobState.RUNNING, "reason": reason}
+        return {"state": JobState.UNKNOWN, "reason": f"{reason}; no heartbeat for {silent:.0f} s"}
+
+    def _ask_batch_systems(self, records: Sequence[JobRecord], changes: list[tuple[str, dict[str, Any]]]) -> None:
+        """Ask about the jobs that are with a batch system and of which their files do not tell enough."""
+        seen = dict(changes)
+        for scheduler in {record.scheduler for record in records if record.scheduler is not None}:
+            asked = [record for record in records if record.scheduler == scheduler]
+            asked = [record for record in asked if not JobState(seen[record.id]["state"]).ended]
+            if asked:
+                self.batch(asked[0]).refine(asked, seen, self)

@@ -1,0 +1,319 @@
+"""The handle of a durable job: ask how it is, wait for it, read what it prints, get its result, stop it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import posixpath
+import time
+from collections.abc import Generator, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sremote import trees
+from sremote.allowed import allowed_types
+from sremote.answers import CommandResult
+from sremote.connectors.base import OutputSink
+from sremote.errors import (
+    FileMissing,
+    HostKeyError,
+    JobLost,
+    LineError,
+    NotFinished,
+    OutcomeUnknown,
+    SignInRefused,
+    UsageError,
+)
+from sremote.index import JobRecord, index
+from sremote.job_status import JobState, JobStatus
+from sremote.response import Response
+
+if TYPE_CHECKING:
+    from sremote.client import Client
+    from sremote.host_jobs import HostJobs
+
+LONGEST_ASK = 15.0
+"""Seconds for which one request may wait on the host for news."""
+OUT_OF_TOUCH = 600.0
+"""Seconds for which a host may not be reached, or a job not be judged, before a wait gives up."""
+
+
+class Job:
+    """A job that goes on whatever becomes of this process; made by ``Client.submit`` and ``sremote.job``."""
+
+    def __init__(self, record: JobRecord, client: Client | None = None) -> None:
+        self.id = record.id
+        self.host = record.host
+        self.target = record.target
+        """What it runs, for people."""
+        self._client = client
+        self._record = record
+
+    def __repr__(self) -> str:
+        return f"<Job {self.id} on {self.host}: {self.target}>"
+
+    @property
+    def record(self) -> JobRecord:
+        """What the index has of it."""
+        return index().get(self.id) or self._record
+
+    @property
+    def last_status(self) -> JobStatus:
+        """How it was when that was last seen; the host is not asked."""
+        return self.record.status
+
+    def status(self) -> JobStatus:
+        """Ask the host how it is.  UNKNOWN, with the reason, where that gives no answer."""
+        record = self.record
+        if record.status.state.ended:
+            return record.status
+        try:
+            return self._jobs.refresh([record])[self.id]
+        except LineError as error:
+            last = record.status
+            reason = f"{error.message}; it was {last.state} when last seen, at {last.observed_at:%Y-%m-%d %H:%M:%S} UTC"
+            return dataclasses.replace(last, state=JobState.UNKNOWN, reason=reason, source="client")
+
+    def done(self) -> bool:
+        """Say whether it has ended, as far as can be told."""
+        return self.status().state.ended
+
+    def wait(self, timeout: float | None = None) -> JobStatus:
+        """Wait until it has ended, at most ``timeout`` seconds, and return how it is then.
+
+        Raises LineError where the host cannot be reached for ten minutes, and
+        OutcomeUnknown where for so long nobody can tell how the job is.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        in_touch = time.monotonic()
+        pause = 1.0
+        while True:
+            left = LONGEST_ASK if deadline is None else min(LONGEST_ASK, deadline - time.monotonic())
+            try:
+                status = self._jobs.refresh([self.record], max(0.0, left))[self.id]
+            except LineError as error:
+                if not _passes(error) or time.monotonic() - in_touch > OUT_OF_TOUCH:
+                    raise
+                status = self.record.status
+                time.sleep(max(0.0, min(pause, left)))
+                pause = min(pause * 2, 30.0)
+            else:
+                pause = 1.0
+                if status.state == JobState.UNKNOWN:
+                    if time.monotonic() - in_touch > OUT_OF_TOUCH:
+                        raise OutcomeUnknown(f"{self._where}: {status.reason}", job_id=self.id)
+                else:
+                    in_touch = time.monotonic()
+            if status.state.ended or (deadline is not None and time.monotonic() >= deadline):
+                return status
+
+    def response(self, timeout: float | None = None) -> Response:
+        """Wait for the end and return what it left: outcome, output, what it took.
+
+        It is fetched once and kept here, so that it can be read again without the host.
+        Raises NotFinished after ``timeout`` seconds, JobLost where there is none, and as ``wait``.
+        """
+        status = self.wait(timeout)
+        if not status.state.ended:
+            raise NotFinished(
+                f"{self._where}: it has not ended after {timeout:g} s; it is {status}",
+                f"It goes on; wait for it with: sremote wait {self.id}",
+            )
+        record = self.record
+        path = index().response_path(record.attempt_id)
+        try:
+            content: bytes | memoryview = path.read_bytes() if record.fetched else self._jobs.fetch(record)
+        except FileNotFoundError:
+            raise JobLost(f"{self._where}: {status.reason or 'its response is gone'}") from None
+        trust = record.host_settings.trust
+        return Response.read(self.host, record.attempt_id, content, allowed_types, trust=trust)
+
+    def result(self, timeout: float | None = None) -> Any:
+        """Wait for the end and return the function's value, or raise what became of it instead.
+
+        Of a command it is a CommandResult; one that ends with another status than 0
+        raises RemoteExit.  Raises as ``response`` too.
+        """
+        response = self.response(timeout)
+        if self._record.kind == "command" and response.outcome == "exited" and response.exit_status() == 0:
+            return CommandResult(0, response.output("stdout"), response.output("stderr"))
+        return response.result()
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Wait for the end and return what ``result`` would raise; None where it would return.
+
+        Raises NotFinished after ``timeout`` seconds, and LineError where the host cannot be reached.
+        """
+        try:
+            self.result(timeout)
+        except (NotFinished, LineError, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            return error
+        return None
+
+    def logs(self, *, follow: bool = False) -> Iterator[str]:
+        """Yield the lines that it has printed on stdout and stderr; with ``follow``, those to come as well."""
+        rest = {"stdout": "", "stderr": ""}
+        for stream, text in self._output(follow):
+            *lines, rest[stream] = (rest[stream] + text).split("\n")
+            yield from lines
+        yield from (line for line in rest.values() if line)
+
+    def follow(self, sink: OutputSink, *, until_end: bool = True) -> None:
+        """Give what it has printed to ``sink`` as bytes, and what it prints until it ends."""
+        offsets = {"stdout": 0, "stderr": 0}
+        attempt = self.record.attempt
+        in_touch = time.monotonic()
+        while True:
+            wait = LONGEST_ASK if until_end else 0.0
+            if self.record.fetched:
+                response = self.response()
+                for name in ("stdout", "stderr"):
+                    sink(name, response.output(name)[offsets[name] :])
+                return
+            try:
+                found = self._jobs.ask("output", self.id, attempt, list(offsets.values()), wait)
+            except LineError as error:
+                if not _passes(error) or time.monotonic() - in_touch > OUT_OF_TOUCH:
+                    raise
+                time.sleep(1.0)
+                continue
+            in_touch = time.monotonic()
+            if found["attempt"] != attempt:
+                attempt, offsets = found["attempt"], {"stdout": 0, "stderr": 0}
+            for name in offsets:
+                if found[name]:
+                    offsets[name] += len(found[name])
+                    sink(name, found[name])  # type: ignore[arg-type]
+            if found["ended"] or not (until_end or found["stdout"] or found["stderr"]):
+                return
+
+    def cancel(self) -> JobStatus:
+        """Stop it with all its children, or take it out of the queue; return how it is then.
+
+        Nothing where it has ended.  One that runs on another node of its host is
+        stopped within the next seconds.
+        """
+        record = self.record
+        if not record.status.state.ended:
+            self._jobs.cancel([record])
+        return self.record.status
+
+    def retry(self) -> None:
+        """Have a job that failed tried once more, as a new attempt; this handle is then that attempt's.
+
+        Raises UsageError where it has not failed, or its request is gone.
+        """
+        status = self.status()
+        if not status.state.ended or status.state == JobState.SUCCEEDED:
+            raise UsageError(f"{self._where}: it is {status.state}, so there is nothing to try again")
+        try:
+            self._jobs.retry(self.record)
+        except FileNotFoundError:
+            raise UsageError(
+                f"{self._where}: its host has not kept its request", "Submit it again, as a new job."
+            ) from None
+
+    def pull(self, outputs: Sequence[str] | None = None, into: str | Path = ".") -> list[Path]:
+        """Copy files that it has made to the folder ``into``, which is made where it is missing; return the copies.
+
+        ``outputs`` are paths and patterns in its working folder; by default what was
+        said when it was submitted, else all of it.  Raises FileMissing for what is
+        not there, UsageError for a job without a working folder of its own.
+        """
+        record = self.record
+        if record.folder is None:
+            raise UsageError(
+                f"{self._where}: it has no working folder of its own",
+                "Submit it with files=... or outputs=..., or copy with: sremote pull",
+            )
+        wanted = list(outputs) if outputs is not None else json.loads(record.outputs)
+        folder = posixpath.join(self._jobs.root, record.folder)
+        names: list[str] = self._jobs.ask("matches", record.folder, wanted)
+        target = Path(into)
+        target.mkdir(parents=True, exist_ok=True)
+        copies = []
+        for name in names:
+            copy = target / name
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            trees.pull(self._jobs.host, posixpath.join(folder, name), copy)
+            copies.append(copy)
+        missing = [pattern for pattern in wanted if not any(_is_match(name, pattern) for name in names)]
+        if missing:
+            raise FileMissing(f"{self._where}: it has not made {', '.join(missing)}")
+        return copies
+
+    def remove(self) -> None:
+        """Remove all that is left of it, here and on its host, once it has ended.  Raises UsageError before."""
+        record = self.record
+        if not self.status().state.ended:
+            raise UsageError(f"{self._where}: it has not ended", f"Stop it first: sremote cancel {self.id}")
+        if not record.dropped or record.folder is not None:
+            self._jobs.remove([record])
+        index().remove([self.id])
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        """Wait for the result without blocking the event loop."""
+        import asyncio
+
+        return asyncio.to_thread(self.result).__await__()
+
+    @property
+    def _jobs(self) -> HostJobs:
+        if self._client is None:
+            from sremote.reach import client_of
+
+            self._client = client_of(self._record.settings)
+        return self._client.host_jobs
+
+    @property
+    def _where(self) -> str:
+        return f"{self.host.rstrip(':')}: job {self.id}"
+
+    def _output(self, follow: bool) -> Iterator[tuple[str, str]]:
+        """Yield pieces of output as text."""
+        import codecs
+        import queue
+        import threading
+
+        pieces: queue.Queue[tuple[str, bytes] | BaseException | None] = queue.Queue()
+
+        def read() -> None:
+            try:
+                self.follow(lambda name, data: pieces.put((name, data)), until_end=follow)
+            except BaseException as error:
+                pieces.put(error)
+            else:
+                pieces.put(None)
+
+        decoders = {name: codecs.getincrementaldecoder("utf-8")("backslashreplace") for name in ("stdout", "stderr")}
+        threading.Thread(target=read, name=f"sremote logs {self.id}", daemon=True).start()
+        while (piece := pieces.get()) is not None:
+            if isinstance(piece, BaseException):
+                raise piece
+            yield piece[0], decoders[piece[0]].decode(piece[1])
+
+
+def _passes(error: LineError) -> bool:
+    """Say whether what is wrong with the line may be over soon."""
+    return not isinstance(error, HostKeyError | SignInRefused)
+
+
+def _is_match(name: str, pattern: str) -> bool:
+    import fnmatch
+
+    return fnmatch.fnmatch(name, pattern) or name == pattern.rstrip("/")
+
+
+def job(job_id: str) -> Job:
+    """Return the handle of a job that this user has submitted, in this process or an earlier one.
+
+    The beginning of its id will do.  Raises UsageError where there is no such job.
+    """
+    return Job(index().find(job_id))
+
+
+def jobs(host: str | None = None) -> list[Job]:
+    """Return the jobs that this user has submitted, to one host or to all, the oldest first."""
+    return [Job(record) for record in index().jobs(host)]

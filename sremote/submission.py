@@ -1,0 +1,87 @@
+"""What a user wishes for a durable job, beyond what it is to do."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from sremote.connectors.batch import Resources
+from sremote.errors import UsageError
+from sremote.interpreter.wire import Message
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """How a job is to be run; ``label`` says for people what it is."""
+
+    label: str
+    walltime: float | None = None
+    retries: int = 0
+    scheduler: str | None = None
+    resources: Resources | Mapping[str, Any] | None = None
+    files: Sequence[str | Path] | Mapping[str, str | Path] = ()
+    outputs: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        """Raise UsageError for what cannot be, before anything is sent."""
+        if self.retries < 0:
+            raise UsageError(f"{self.retries} retries cannot be")
+        if isinstance(self.outputs, str):
+            raise UsageError(f"outputs is {self.outputs!r}, not a list", "For one: ['result.csv'].")
+        if isinstance(self.files, str):
+            raise UsageError(f"files is {self.files!r}, not a list", "For one: ['input.csv'].")
+        for name in (*self.outputs, *self.named_files()):
+            if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+                raise UsageError(f"{name!r} leads out of the job's folder", "Name it relative to that folder.")
+        if self.scheduler is None and self.resources is not None:
+            raise UsageError("resources are what a scheduler gives", "Say scheduler='auto', or leave them out.")
+        self.checked_resources()
+
+    @property
+    def needs_folder(self) -> bool:
+        """Whether the job is to run in a folder of its own."""
+        return bool(self.files or self.outputs)
+
+    def named_files(self) -> dict[str, Path]:
+        """Return the files to copy, by their names in the job's folder.  Raises UsageError for those not here."""
+        given = self.files
+        named = given if isinstance(given, Mapping) else {Path(path).resolve().name: path for path in given}
+        for path in named.values():
+            if not Path(path).exists():
+                raise UsageError(f"there is no file {path}")
+        return {name: Path(path) for name, path in named.items()}
+
+    def checked_resources(self) -> dict[str, Any]:
+        """Return the resources that differ from the batch system's own choice, as plain data."""
+        given = self.resources
+        if given is None:
+            asked = Resources()
+        elif isinstance(given, Resources):
+            asked = given
+        else:
+            known = {field.name for field in dataclasses.fields(Resources)}
+            unknown = sorted(set(given) - known)
+            if unknown:
+                raise UsageError(f"there is no resource {unknown[0]!r}", f"Those known: {', '.join(sorted(known))}.")
+            asked = Resources(**given)
+        if asked.walltime is None and self.walltime is not None:
+            asked = dataclasses.replace(asked, walltime=self.walltime)
+        default = Resources()
+        return {
+            name: list(value) if isinstance(value, tuple | list) else value
+            for name, value in dataclasses.asdict(asked).items()
+            if value != getattr(default, name)
+        }
+
+
+def command_request(argv: Sequence[str], stdin: bytes) -> Message:
+    """Return the request for a command, with its input.  Raises UsageError where ``argv`` is not a command."""
+    if isinstance(argv, str | bytes) or not argv:
+        raise UsageError(f"{argv!r} is not a command", "Give it as a list: ['ls', '-l'].")
+    request = Message({})
+    if stdin:
+        request.add("stdin", stdin)
+    return request
