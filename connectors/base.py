@@ -101,7 +101,8 @@ class Connector(abc.ABC):
 
     scheme: ClassVar[str]
     """The URL scheme that it answers to."""
-    capabilities: ClassVar[Capability]
+    capabilities: Capability
+    """What it can do; where that depends on the host, ``connect`` sets it anew."""
 
     def __init__(self, address: Address, *, connect_timeout: float = DEFAULT_CONNECT_TIMEOUT) -> None:
         """Note where to go; nothing is sent before ``connect``.

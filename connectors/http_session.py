@@ -166,7 +166,8 @@ class HttpSession:
                 "Write that address where it is right; a password is not sent on.",
             )
         if status == 429 or (status == 503 and (wait is not None or idempotent)):
-            raise _Busy(f"{self.name}: the gateway is busy ({status} {answer.reason})", "Try again later.", wait=wait)
+            when = "later" if wait is None else f"in {wait:.0f} s"
+            raise _Busy(f"{self.name}: the gateway is busy ({status} {answer.reason})", f"Try again {when}.", wait=wait)
         if status in (502, 503, 504):
             raise ConnectionLost(
                 f"{self.name}: the gateway does not reach what stands behind it ({status} {answer.reason})",

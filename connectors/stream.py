@@ -26,7 +26,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import BinaryIO, ClassVar, Literal
+from typing import BinaryIO, Literal
 
 from sremote.connectors.base import Capability, Completed, Connector, OutputSink, Process
 from sremote.connectors.errors import (
@@ -73,7 +73,7 @@ _REFUSALS: list[tuple[type[HostError], tuple[str, ...]]] = [
 class StreamConnector(Connector):
     """A connector whose host gives a command its three streams; subclasses write ``open``."""
 
-    capabilities: ClassVar[Capability] = Capability.EXECUTE | Capability.EXIT_STATUS | Capability.STREAM
+    capabilities = Capability.EXECUTE | Capability.EXIT_STATUS | Capability.STREAM
     noisy: bool = True
     """Whether anything may be printed before the command, by login scripts or by the way there."""
 
@@ -123,7 +123,7 @@ class StreamConnector(Connector):
         if status == _CUT:
             raise ConnectionLost(f"{self.name}: {path} was cut on its way; what stood there is as it was", "Try again.")
         if status != 0:
-            raise self._refusal("write", path, status, messages)
+            raise refusal(self.name, "write", path, status, messages)
 
     def get(self, path: str, target: BinaryIO) -> None:
         token = make_token()
@@ -138,7 +138,7 @@ class StreamConnector(Connector):
 
         status = self._run(["/bin/sh", "-c", _GET, "sh", from_home(path), *token], b"", sink)
         if status != 0:
-            raise self._refusal("read", path, status, messages)
+            raise refusal(self.name, "read", path, status, messages)
         if not content.is_whole:
             raise ConnectionLost(f"{self.name}: {path} was cut on its way here", "Try again.")
 
@@ -181,15 +181,16 @@ class StreamConnector(Connector):
         finally:
             process.kill()
 
-    def _refusal(self, verb: str, path: str, status: int, messages: bytes | bytearray) -> HostError:
-        """Return the error that a failed script's messages and status tell of."""
-        lines = [line for line in messages.decode(errors="replace").splitlines() if line.strip()]
-        for kind, endings in _REFUSALS:
-            for line in lines:
-                if line.endswith(endings):
-                    return kind(f"{self.name}: cannot {verb} {path}: {line.rpartition(': ')[2]}")
-        reason = lines[-1].rpartition(": ")[2] if lines else f"sh ended with status {status}"
-        return HostError(f"{self.name}: cannot {verb} {path}: {reason}")
+
+def refusal(name: str, verb: str, path: str, status: int, messages: bytes | bytearray) -> HostError:
+    """Return the error that a script's messages and its status tell of, which failed to ``verb`` ``path``."""
+    lines = [line for line in messages.decode(errors="replace").splitlines() if line.strip()]
+    for kind, endings in _REFUSALS:
+        for line in lines:
+            if line.endswith(endings):
+                return kind(f"{name}: cannot {verb} {path}: {line.rpartition(': ')[2]}")
+    reason = lines[-1].rpartition(": ")[2] if lines else f"sh ended with status {status}"
+    return HostError(f"{name}: cannot {verb} {path}: {reason}")
 
 
 def from_home(path: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any, List, Optional
 from .errors import FormatError
 from .job import Job
 from .jobs import adopt
+from .rank import be_rank
 from .responses import respond
 from .run import KILL_GRACE, Running, conclude, kill, read_request, start
 from .supervisor import Supervisor, is_for_batch, supervise
@@ -21,6 +22,7 @@ USAGE = """usage: interpreter.sh REQUEST RESPONSE     run one request file, writ
        interpreter.sh --supervise             the same for those that come on standard input, and wait
        interpreter.sh --cancel DIRECTORY      stop a job and remove it
        interpreter.sh --drop DIRECTORY...     remove job directories
+       interpreter.sh --listen KEYFILE [HOST:PORT]  serve connections of socket: on a TCP port
 """
 EXIT_USAGE = 64
 PATIENCE = 12
@@ -46,6 +48,8 @@ def _command(arguments: List[str]) -> int:
         for directory in arguments[2:]:
             Job(directory).drop()
         return run_job(Job(arguments[1]))
+    if len(arguments) == 2 and arguments[0] == "--rank":
+        return be_rank(Job(arguments[1]))
     if len(arguments) >= 2 and arguments[0] == "--submit":
         return submit(arguments[1:])
     if arguments == ["--supervise"]:
@@ -57,6 +61,10 @@ def _command(arguments: List[str]) -> int:
         for directory in arguments[1:]:
             Job(directory).drop()
         return 0
+    if len(arguments) in (2, 3) and arguments[0] == "--listen":
+        from .socket_server import main as listen
+
+        return listen(arguments[1:])
     sys.stderr.write(USAGE)
     return EXIT_USAGE
 

@@ -18,6 +18,7 @@ from .errors import FormatError
 from .execution import carry_out, prepare
 from .functions import Refusal
 from .job import Job
+from .launch import carry_out_ranks
 from .processes import HOST, out_of_memory_kills
 from .responses import respond
 from .streams import flush, take_streams
@@ -120,7 +121,10 @@ def _run(running: Running, request: Message, leave: Callable[[], None], announce
     try:
         os.setsid()
         leave()
-        outcome = carry_out(request, message, lambda: _enter(job, request), _settle)
+        if header.get("launch"):
+            outcome = carry_out_ranks(job, request, message, lambda: _enter(job, request))
+        else:
+            outcome = carry_out(request, message, lambda: _enter(job, request), settle)
         if os.getpid() != process:
             _end_fork(outcome)
         flush()
@@ -156,7 +160,7 @@ def _end_fork(outcome: Mapping[str, Any]) -> NoReturn:
     os._exit(outcome.get("status", 0 if outcome["outcome"] == "returned" else 1))
 
 
-def _settle() -> None:
+def settle() -> None:
     """End as a script ends: wait for its threads, run what it registered with atexit."""
     shutdown: Optional[Callable[[], None]] = getattr(threading, "_shutdown", None)
     if shutdown is not None:

@@ -35,6 +35,7 @@ _COMMANDS = {
     "clean": "sremote.cli.clean:clean",
     "login": "sremote.cli.sign_in:login",
     "logout": "sremote.cli.sign_in:logout",
+    "serve": "sremote.cli.serve:serve",
     "completion": "sremote.cli.completion:completion",
 }
 
