@@ -69,6 +69,12 @@ def make_array(context: "Context", index: int) -> Any:
     return context.array(index)
 
 
+@_constructor(str, int)
+def make_reference(context: "Context", kind: str, number: int) -> Any:
+    """Something that stays with its owner, such as a channel."""
+    return context.refer(kind, number)
+
+
 @_constructor(str, bytes)
 def make_scalar(_: "Context", dtype: str, content: bytes) -> Any:
     return arrays.make_scalar(dtype, content)

@@ -29,3 +29,11 @@ class FormatError(SremoteError):
 
 class ValueRefused(SremoteError, TypeError):
     """A value cannot travel: it is not plain data and its type was not allowed."""
+
+
+class ChannelClosed(SremoteError, OSError):
+    """Something was to be sent on a channel that is closed, or received where a callback does."""
+
+
+class ChannelTimeout(SremoteError, TimeoutError):
+    """Nothing came on a channel in time; it may still come."""

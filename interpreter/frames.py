@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 HEAD = struct.Struct(">BII")
 CHUNK = 1 << 17
+SMALL = 1 << 14
+"""Bytes of a payload that are copied behind its head, so that both go in one piece."""
 
 CALL = 1
 """To the host: one byte with the length of the job's id, the id, 8 bytes with the size
@@ -63,6 +65,20 @@ SUBMIT = 16
 ACCEPTED = 17
 """To the client: SUBMIT's job is on disk, and will run whatever becomes of this line."""
 
+# Between the two ends of a session; the number is that of a channel, odd where the client made it.
+OPEN = 20
+"""To a session: 8 bytes with the size of a request, and as much of it as fits; DATA follows."""
+ITEM = 21
+"""A value sent on a channel: all of it, or its last part."""
+PART = 22
+"""A part of a value that goes on in the next PART or ITEM of the channel."""
+CREDIT = 23
+"""8 bytes: how much may be sent on the channel in all; see channel.py."""
+CLOSE = 24
+"""Nothing more will come or be taken; empty, or a JSON object that describes an error."""
+ANNOUNCE = 25
+"""A channel of this number is about to arrive in a value."""
+
 
 def pack(kind: int, call: int, payload: "Union[bytes, bytearray, memoryview]") -> bytes:
     """Return a frame whose payload is small enough to be copied."""
@@ -84,7 +100,7 @@ def pieces(buffers: "Sequence[Buffer]", first: int) -> "Iterator[memoryview]":
 class FrameReader:
     """Cuts a stream of bytes into frames of kinds up to ``highest``."""
 
-    def __init__(self, highest: int = ACCEPTED) -> None:
+    def __init__(self, highest: int = ANNOUNCE) -> None:
         self._rest = b""
         self._highest = highest
 

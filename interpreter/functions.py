@@ -7,7 +7,7 @@ import importlib
 import linecache
 import sys
 import types
-from typing import Any, Callable, Dict, Mapping
+from typing import Any, Callable, Dict, Mapping, Optional
 
 from .errors import SremoteError
 from .values import decode
@@ -22,13 +22,18 @@ class Refusal(SremoteError):
         self.reason = reason
 
 
-def load_function(request: Message, types_by_name: Mapping[str, type]) -> Callable[..., Any]:
-    """Return the function of a request's ``target``.  Raises Refusal where it cannot be had here."""
+def load_function(
+    request: Message, types_by_name: Mapping[str, type], space: Optional[Dict[str, Any]] = None
+) -> Callable[..., Any]:
+    """Return the function of a request's ``target``.  Raises Refusal where it cannot be had here.
+
+    Source text is executed in ``space``; by default that is ``__main__``'s.
+    """
     target = request.header["target"]
     if target["kind"] == "name":
         return find_function(target["module"], target["function"])
     if target["kind"] == "source":
-        return _from_source(request, target, types_by_name)
+        return _from_source(request, target, types_by_name, space)
     if target["kind"] == "dill":
         function, classes = undill(request.get("function"), target)
         vars(sys.modules["__main__"]).update(classes)
@@ -55,10 +60,12 @@ def find_function(module_name: str, function_name: str) -> Callable[..., Any]:
     return found  # type: ignore[no-any-return]
 
 
-def _from_source(request: Message, target: Header, types_by_name: Mapping[str, type]) -> Callable[..., Any]:
+def _from_source(
+    request: Message, target: Header, types_by_name: Mapping[str, type], space: Optional[Dict[str, Any]]
+) -> Callable[..., Any]:
     text = bytes(request.get("source")).decode("utf-8")
-    module = sys.modules["__main__"]
-    space: Dict[str, Any] = vars(module)
+    main = vars(sys.modules["__main__"])
+    space = main if space is None else space
     for alias, name in target.get("imports", {}).items():
         module_name, _, attribute = name.partition(":")
         space[alias] = _by_name_value(module_name, attribute)
@@ -76,6 +83,7 @@ def _from_source(request: Message, target: Header, types_by_name: Mapping[str, t
     for module_name, _, qualname in (allowed.partition(":") for allowed in request.header.get("allow") or ()):
         if isinstance(space.get(qualname), type):
             space[qualname].__module__ = module_name
+            main[qualname] = space[qualname]
     return space[target["name"]]  # type: ignore[no-any-return]
 
 

@@ -20,7 +20,7 @@ from types import FunctionType
 from typing import Any, Callable, Container, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from . import arrays
-from .constructors import CONSTRUCTORS, Constructor, make_array, make_element, make_scalar, reduction
+from .constructors import CONSTRUCTORS, Constructor, make_array, make_element, make_reference, make_scalar, reduction
 from .errors import FormatError, ValueRefused
 from .wire import Buffer, Message
 
@@ -28,6 +28,9 @@ PROTOCOL = 4
 ARRAY_LIMIT = 100000
 """Arrays that a value may hold, so that the header can list them (wire.HEADER_LIMIT)."""
 REMEDY = "Return plain data, sremote.allow(...) the type on the client, or set trust=True for the host."
+
+Refer = Callable[[Any], Optional[Tuple[str, int]]]
+Resolve = Callable[[str, int], Any]
 
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 200
@@ -41,9 +44,10 @@ def type_name(kind: type) -> str:
 class _Encoder(pickle.Pickler):
     """Pickles plain data, and refuses anything else by raising ValueRefused."""
 
-    def __init__(self, file: Any, allowed: Container[str]) -> None:
+    def __init__(self, file: Any, allowed: Container[str], refer: "Optional[Refer]") -> None:
         super().__init__(file, PROTOCOL)
         self._allowed = allowed
+        self._refer = refer
         self._sections: Dict[int, int] = {}
         self._kept: List[Any] = []
         self.arrays: List[List[Buffer]] = []
@@ -70,6 +74,9 @@ class _Encoder(pickle.Pickler):
                 if value.dtype.names
                 else (make_scalar, arrays.scalar_parts(value))
             )
+        reference = None if self._refer is None else self._refer(value)
+        if reference is not None:
+            return make_reference, reference
         reduced = reduction(value, type_name(type(value)), self._allowed)
         if reduced is None:
             raise _Refused(value)
@@ -117,12 +124,21 @@ class _Decoder(pickle.Unpickler):
 
 
 class Context:
-    """What constructors may use: the arrays beside the pickle, and the allowed types by name."""
+    """What constructors may use: the arrays beside the pickle, the allowed types by name, what references lead to."""
 
-    def __init__(self, buffers: Sequence[memoryview], types: Mapping[str, type]) -> None:
+    def __init__(
+        self, buffers: Sequence[memoryview], types: Mapping[str, type], resolve: "Optional[Resolve]" = None
+    ) -> None:
         self._buffers = buffers
         self._arrays: Dict[int, Any] = {}
         self.types = types
+        self._resolve = resolve
+
+    def refer(self, kind: str, number: int) -> Any:
+        """Return what a reference leads to."""
+        if self._resolve is None:
+            raise ValueRefused("the value refers to a {}, which travels over channels only".format(kind))
+        return self._resolve(kind, number)
 
     def array(self, index: int) -> Any:
         if index not in self._arrays:
@@ -130,15 +146,19 @@ class Context:
         return self._arrays[index]
 
 
-def encode(message: Message, section: str, value: Any, allowed: Container[str] = ()) -> None:
+def encode(
+    message: Message, section: str, value: Any, allowed: Container[str] = (), refer: "Optional[Refer]" = None
+) -> None:
     """Add ``value`` to ``message``: its arrays, and its pickle as ``section``.
 
     ``allowed`` holds the names (``type_name``) of the user's types that may travel.
+    ``refer`` is asked about each object that is not of a basic type: it returns a kind
+    and a number where the object stays here and only a reference to it travels.
     Raises ValueRefused, naming the first thing in ``value`` that may not and where
     it stands.
     """
     file = io.BytesIO()
-    encoder = _Encoder(file, allowed)
+    encoder = _Encoder(file, allowed, refer)
     try:
         encoder.dump(value)
     except _Refused as refused:
@@ -157,12 +177,13 @@ def encode(message: Message, section: str, value: Any, allowed: Container[str] =
     message.add(section, file.getvalue())
 
 
-def decode(message: Message, section: str, types: Mapping[str, type]) -> Any:
+def decode(message: Message, section: str, types: Mapping[str, type], resolve: "Optional[Resolve]" = None) -> Any:
     """Return the value that ``encode`` added as ``section``; ``types`` are the allowed ones by name.
 
+    ``resolve`` is given the kind and the number of each reference, and returns what it leads to.
     Raises FormatError where it is damaged, ValueRefused where it is not plain data.
     """
-    context = Context(message.all(section + ".array"), types)
+    context = Context(message.all(section + ".array"), types, resolve)
     file = io.BytesIO(message.get(section))
     try:
         return _Decoder(file, context).load()

@@ -4,6 +4,8 @@ SremoteError
 ├── UsageError (ValueError)             what was asked for cannot be              exit status 2
 ├── ValueRefused (TypeError)            a value that is not plain data            1
 ├── FormatError                         a file that is not a message              1
+├── ChannelClosed (OSError)             nothing more goes over that channel       1
+├── ChannelTimeout (TimeoutError)       nothing came over it in time              1
 ├── LineError (ConnectionError)         the way to the host failed                3
 │   ├── HostUnreachable
 │   ├── HostKeyError
@@ -53,9 +55,11 @@ from sremote.connectors.errors import (
     SignInRefused,
     UsageError,
 )
-from sremote.interpreter.errors import FormatError, SremoteError, ValueRefused
+from sremote.interpreter.errors import ChannelClosed, ChannelTimeout, FormatError, SremoteError, ValueRefused
 
 __all__ = [
+    "ChannelClosed",
+    "ChannelTimeout",
     "ConnectionLost",
     "FileMissing",
     "FormatError",

@@ -88,6 +88,19 @@ def add_function(
     return {"kind": "source", "name": source.name, "imports": source.imports}
 
 
+def add_text(message: Message, source: str | types.ModuleType) -> None:
+    """Add source text, or a module's, to a request for a channel, and its target.  Raises ValueRefused."""
+    file = "<remote_exec>"
+    text = source
+    if isinstance(source, types.ModuleType):
+        try:
+            file, text = inspect.getsourcefile(source) or file, inspect.getsource(source)
+        except (OSError, TypeError):
+            raise ValueRefused(f"the module {source.__name__!r} has no source text that could be sent") from None
+    message.header["target"] = {"kind": "text", "file": file}
+    message.add("source", str(text).encode("utf-8", "surrogatepass"))
+
+
 class _Noting(Container[str]):
     """The names of types that may travel; notes those that were asked for."""
 

@@ -11,13 +11,15 @@ import secrets
 import struct
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import ModuleType
 from typing import Any, Self
 
 from sremote.allowed import allowed_types
 from sremote.arguments import add_arguments, split_arguments
+from sremote.channel import Channel
 from sremote.connectors.base import OutputSink
-from sremote.errors import ConnectionLost, RemoteExit, SremoteError, UsageError, WalltimeExceeded
-from sremote.functions import add_function
+from sremote.errors import ConnectionLost, SremoteError, UsageError, WalltimeExceeded
+from sremote.functions import add_function, add_text
 from sremote.host import Host
 from sremote.interpreter import frames
 from sremote.interpreter.values import decode
@@ -25,36 +27,38 @@ from sremote.interpreter.wire import Header, Message
 from sremote.line import Call
 from sremote.pickle_grammar import check_pickle
 from sremote.response import Response
-from sremote.stream import Stream, lost
+from sremote.session_line import Answer, SessionLine
+from sremote.stream import lost
 
 _NAME = struct.Struct(">H")
+_SIZE = struct.Struct(">Q")
 
 
 class Session:
-    """Made by ``Client.session``.  Calls run one after the other, whichever thread makes them."""
+    """Made by ``Client.session``.  Calls run one after the other, whichever thread makes them.
+
+    Code that ``remote_exec`` starts runs beside them, and talks over its channel.
+    """
 
     def __init__(
         self, host: Host, surroundings: Header, *, preload: Sequence[str] = (), output: OutputSink | None = None
     ) -> None:
         self.id = "session-" + secrets.token_hex(8)
-        self._host = host
-        self._output = output
+        self.host = host
         self._allowed = sorted(allowed_types)
         self._lock = threading.Lock()
-        self._number = 0
-        self._ended: SremoteError | None = None
         options = {
             "id": self.id,
             "surroundings": surroundings,
             "preload": list(preload),
             "allow": self._allowed,
         }
-        self._stream = Stream(host, frames.pack(frames.SESSION, 0, json.dumps(options).encode()))
-        self._frames = self._stream.read()
+        first = frames.pack(frames.SESSION, 0, json.dumps(options).encode())
+        self._line = SessionLine(host, self.id, first, output, self)
         try:
-            self._result(0)
-        except BaseException:
-            self._stream.kill()
+            self._wait(Answer(0, self.id))
+        except BaseException as error:
+            self._line.kill(error if isinstance(error, SremoteError) else lost(host))
             raise
 
     def call(
@@ -78,14 +82,43 @@ class Session:
     def call_function(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Call a function of this program in the session's process, sent by value; see ``Client.call_function``."""
         request = Message({})
-        request.header["target"] = add_function(request, function, self._host, allowed_types, (args, kwargs))
+        request.header["target"] = add_function(request, function, self.host, allowed_types, (args, kwargs))
         add_arguments(request, list(args), kwargs, allowed_types)
         return self._call(request, None)
 
+    def remote_exec(self, source: str | Callable[..., Any] | ModuleType, /, **kwargs: Any) -> Channel:
+        """Run code in a thread of the session's process, beside all else there, and return a channel to it.
+
+        ``source`` is Python source that finds its end of the channel as ``channel``, a
+        module of this program whose source is sent so, or a function that is called
+        with the channel and ``kwargs``.  When the code ends, the channel is closed.
+        What it raised is raised here as RemoteError by ``receive`` and ``waitclose``.
+        """
+        return self._open(source, kwargs, "own")
+
+    def open_channel(self, module: str, function: str, /, **kwargs: Any) -> Channel:
+        """As ``remote_exec``, for a function that the host has, by name; it is called with its channel first."""
+        request = Message({"target": {"kind": "name", "module": module, "function": function}})
+        return self._send_open(request, kwargs, "own")
+
+    def newchannel(self) -> Channel:
+        """Make a channel, to be sent over another one; whoever receives it has the other end."""
+        channel: Any = self._line.channels.new()
+        self._line.read_channels()
+        return channel  # type: ignore[no-any-return]
+
     def close(self) -> None:
         """End the process over there; nothing where it has ended."""
-        self._ended = self._ended or UsageError(f"{self._host.where}: the session is closed")
-        self._stream.close()
+        self._line.close(UsageError(f"{self.host.where}: the session is closed"))
+
+    def kill(self) -> None:
+        """End the session at once, as ``close`` does in time."""
+        self._line.kill(UsageError(f"{self.host.where}: the session was ended from here"))
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the process over there lives, as far as is known."""
+        return self._line.ended is None
 
     def __enter__(self) -> Self:
         return self
@@ -93,88 +126,77 @@ class Session:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _open(self, source: Any, kwargs: Mapping[str, Any], thread: str) -> Channel:
+        request = Message({})
+        if isinstance(source, str | ModuleType):
+            if kwargs:
+                raise UsageError("arguments go with a function, not with source text or a module")
+            add_text(request, source)
+        else:
+            request.header["target"] = add_function(request, source, self.host, allowed_types, kwargs)
+        return self._send_open(request, kwargs, thread)
+
+    def _send_open(self, request: Message, kwargs: Mapping[str, Any], thread: str) -> Channel:
+        """``thread`` is where it runs: "own", "main", or "free" for the main thread where that is idle."""
+        add_arguments(request, [], dict(kwargs), allowed_types)
+        request.header.update(format=1, kind="request", id=self.id, allow=sorted(allowed_types), thread=thread)
+        chunks = request.chunks()
+        size = _SIZE.pack(sum(len(memoryview(chunk).cast("B")) for chunk in chunks))
+        channel: Any = self._line.channels.new()
+        self._line.read_channels()
+        kind = frames.OPEN
+        for piece in frames.pieces(chunks, frames.CHUNK - len(size)):
+            self._line.write_head(frames.HEAD.pack(kind, channel.number, len(size) + len(piece)) + size, piece)
+            kind, size = frames.DATA, b""
+        return channel  # type: ignore[no-any-return]
+
     def _call(self, request: Message, timeout: float | None) -> Any:
         short = _short_form(request) if self._allowed == sorted(allowed_types) else None
         with self._lock:
-            if self._ended is not None:
-                raise self._ended
-            self._number += 1
+            answer = Answer(self._line.channels.number(), self.id)
             watchdog = None
             if timeout is not None:
                 watchdog = threading.Timer(timeout, self._stop, [timeout])
                 watchdog.start()
+            self._line.expect(answer)
             try:
-                self._send(request, short)
-                return self._result(self._number)
+                self._send(request, short, answer.number)
+                return self._wait(answer)
             except KeyboardInterrupt:
-                self._stream.kill()
-                self._ended = ConnectionLost(f"{self._host.where}: the session was interrupted")
+                self._line.kill(ConnectionLost(f"{self.host.where}: the session was interrupted"))
                 raise
             finally:
                 if watchdog is not None:
                     watchdog.cancel()
 
-    def _send(self, request: Message, short: bytes | None) -> None:
-        try:
-            if short is not None:
-                self._stream.write(frames.pack(frames.EVALUATE, self._number, short))
-                return
-            request.header.update(format=1, kind="request", id=self.id, allow=sorted(allowed_types))
-            call = Call(self.id, request.chunks(), None)
-            call.begin(self._number)
-            chunks: Iterator[bytes | memoryview] = call.frames()
-            for head in chunks:
-                self._stream.write(bytes(head), next(chunks))
-        except ConnectionLost:
-            raise self._failure() from None
+    def _send(self, request: Message, short: bytes | None, number: int) -> None:
+        if short is not None:
+            self._line.write(frames.EVALUATE, number, short)
+            return
+        request.header.update(format=1, kind="request", id=self.id, allow=sorted(allowed_types))
+        call = Call(self.id, request.chunks(), None)
+        call.begin(number)
+        chunks: Iterator[bytes | memoryview] = call.frames()
+        for head in chunks:
+            self._line.write_head(bytes(head), next(chunks))
 
-    def _result(self, wanted: int) -> Any:
-        """Read frames until the result of call ``wanted`` is there; return its value or raise its error."""
-        response = Call(self.id, (), None)
-        try:
-            for kind, number, payload in self._frames:
-                if kind == frames.VALUE and number == wanted:
-                    return self._value(payload)
-                if kind in (frames.STDOUT, frames.STDERR):
-                    if self._output is not None:
-                        self._output("stdout" if kind == frames.STDOUT else "stderr", bytes(payload))
-                elif number == wanted and kind in (frames.RESPONSE, frames.DATA) and response.take(payload):
-                    return self._read_response(response).result()
-        except ConnectionLost:
-            pass
-        raise self._failure()
-
-    def _value(self, payload: memoryview) -> Any:
-        check_pickle(payload)
-        return decode(Message({}, [("value", [bytes(payload)])]), "value", allowed_types)
-
-    def _read_response(self, response: Call) -> Response:
-        return Response.read(self._host.name, self.id, response.response, allowed_types, trust=False)
+    def _wait(self, answer: Answer) -> Any:
+        """Return the value of the call that ``answer`` is to, or raise its error."""
+        self._line.expect(answer)
+        self._line.wait(answer)
+        if answer.value is not None:
+            check_pickle(answer.value)
+            return decode(Message({}, [("value", [answer.value])]), "value", allowed_types)
+        data = answer.response.response
+        return Response.read(self.host.name, self.id, data, allowed_types, trust=False).result()
 
     def _stop(self, timeout: float) -> None:
-        self._ended = WalltimeExceeded(
-            f"{self._host.where}: stopped at its time limit of {timeout:g} s; the session has ended", "Allow more time."
+        self._line.kill(
+            WalltimeExceeded(
+                f"{self.host.where}: stopped at its time limit of {timeout:g} s; the session has ended",
+                "Allow more time.",
+            )
         )
-        self._stream.kill()
-
-    def _failure(self) -> SremoteError:
-        """End the session, and return why it has ended."""
-        if self._ended is None:
-            try:
-                status = self._stream.status()
-            except SremoteError as error:
-                self._ended = error
-            else:
-                dropped = status < 0 or status == 255
-                self._ended = (
-                    lost(self._host)
-                    if dropped
-                    else RemoteExit(
-                        f"{self._host.where}: the session's process has ended with status {status}", status=status
-                    )
-                )
-        self._stream.kill()
-        return self._ended
 
 
 def _short_form(request: Message) -> bytes | None:

@@ -19,6 +19,7 @@ from sremote.connectors.base import Completed, Process
 from sremote.errors import ConnectionLost, FormatError, LineTimeout, SremoteError
 from sremote.host import EXIT_NO_ROOT, Host, Probe
 from sremote.interpreter import frames
+from sremote.interpreter.wire import Buffer
 
 log = logging.getLogger("sremote")
 
@@ -47,14 +48,14 @@ class Stream:
         self._error_reader = threading.Thread(target=self._read_errors, name=f"sremote errors {host.name}", daemon=True)
         self._error_reader.start()
 
-    def write(self, head: bytes, payload: bytes | memoryview = b"") -> None:
+    def write(self, head: bytes, payload: Buffer = b"") -> None:
         """Send the head of a frame and its payload, which other threads' frames do not part."""
         with self._sending:
             if len(payload) < _SMALL:
                 self._process.write(head + bytes(payload))
             else:
                 self._process.write(head)
-                self._process.write(payload)
+                self._process.write(memoryview(payload))
 
     def read(self) -> Iterator[frames.Frame]:
         """Yield the frames that arrive, until the stream ends.
