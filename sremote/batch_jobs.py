@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import json
 import posixpath
-from collections.abc import Callable, Mapping, Sequence
-from importlib import import_module
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sremote.connectors.base import Capability
 from sremote.connectors.batch import BatchJob, BatchScript, BatchState, BatchSystem, Resources
 from sremote.errors import LineError, NotInstalled, OutcomeUnknown
 from sremote.host import Host
@@ -83,7 +81,7 @@ class BatchJobs:
             return
         for record in records:
             job = told.get(ids[record.id] or "")
-            if job is not None and _name(record).startswith(job.name):  # ids are used again, and long names cut
+            if job is not None and job.name == self.system.own_name(_name(record)):  # ids are used again
                 self._judge(record, job, seen[record.id], jobs)
 
     def _judge(self, record: JobRecord, job: BatchJob, seen: dict[str, Any], jobs: HostJobs) -> None:
@@ -117,9 +115,8 @@ def _name(record: JobRecord) -> str:
 
 def find_batch_system(host: Host, scheduler: str) -> BatchSystem | None:
     """Return a host's batch system: its connector's own, or the scheduler there; None where it has none."""
-    if Capability.BATCH in host.connector.capabilities:
-        return host.connector.batch
-    find: Callable[[Host, str], BatchSystem | None] = import_module("sremote.schedulers.detection").find_batch_system
+    from sremote.schedulers.detection import find_batch_system as find
+
     return find(host, scheduler)
 
 

@@ -22,6 +22,7 @@ from sremote.errors import (
     NotFinished,
     OutcomeUnknown,
     SignInRefused,
+    SremoteError,
     UsageError,
 )
 from sremote.index import JobRecord, index
@@ -70,9 +71,14 @@ class Job:
         try:
             return self._jobs.refresh([record])[self.id]
         except LineError as error:
-            last = record.status
-            reason = f"{error.message}; it was {last.state} when last seen, at {last.observed_at:%Y-%m-%d %H:%M:%S} UTC"
-            return dataclasses.replace(last, state=JobState.UNKNOWN, reason=reason, source="client")
+            return self._out_of_touch(error)
+
+    def _out_of_touch(self, error: SremoteError) -> JobStatus:
+        last = self.record.status
+        if last.state.ended:
+            return last
+        reason = f"{error.message}; it was {last.state} when last seen, at {last.observed_at:%Y-%m-%d %H:%M:%S} UTC"
+        return dataclasses.replace(last, state=JobState.UNKNOWN, reason=reason, source="client")
 
     def done(self) -> bool:
         """Say whether it has ended, as far as can be told."""
@@ -317,3 +323,29 @@ def job(job_id: str) -> Job:
 def jobs(host: str | None = None) -> list[Job]:
     """Return the jobs that this user has submitted, to one host or to all, the oldest first."""
     return [Job(record) for record in index().jobs(host)]
+
+
+def statuses(found: Sequence[Job]) -> dict[str, JobStatus]:
+    """Return how jobs are, by id: each host is asked once, about all of its jobs, and all hosts at the same time.
+
+    UNKNOWN, with the reason, for the jobs of a host that gives no answer.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    groups: dict[str, list[Job]] = {}
+    for each in found:
+        groups.setdefault(each.record.settings, []).append(each)
+    if not groups:
+        return {}
+    with ThreadPoolExecutor(min(len(groups), 16)) as pool:
+        answers = list(pool.map(_statuses_of_one_host, groups.values()))
+    return {job_id: status for answer in answers for job_id, status in answer.items()}
+
+
+def _statuses_of_one_host(group: Sequence[Job]) -> dict[str, JobStatus]:
+    if all(each.last_status.state.ended for each in group):
+        return {each.id: each.last_status for each in group}
+    try:
+        return group[0]._jobs.refresh([each.record for each in group])
+    except SremoteError as error:
+        return {each.id: each._out_of_touch(error) for each in group}

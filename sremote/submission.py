@@ -56,17 +56,9 @@ class Wishes:
 
     def checked_resources(self) -> dict[str, Any]:
         """Return the resources that differ from the batch system's own choice, as plain data."""
-        given = self.resources
-        if given is None:
-            asked = Resources()
-        elif isinstance(given, Resources):
-            asked = given
-        else:
-            known = {field.name for field in dataclasses.fields(Resources)}
-            unknown = sorted(set(given) - known)
-            if unknown:
-                raise UsageError(f"there is no resource {unknown[0]!r}", f"Those known: {', '.join(sorted(known))}.")
-            asked = Resources(**given)
+        from sremote.schedulers.resources import read_resources
+
+        asked = read_resources(self.resources)
         if asked.walltime is None and self.walltime is not None:
             asked = dataclasses.replace(asked, walltime=self.walltime)
         default = Resources()

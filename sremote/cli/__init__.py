@@ -26,6 +26,15 @@ COMPLETION_VARIABLE = "_SREMOTE_COMPLETE"
 _COMMANDS = {
     "call": "sremote.cli.call:call",
     "run": "sremote.cli.run:run",
+    "submit": "sremote.cli.submit:submit",
+    "jobs": "sremote.cli.jobs:jobs",
+    "status": "sremote.cli.jobs:status",
+    "logs": "sremote.cli.watch:logs",
+    "wait": "sremote.cli.watch:wait",
+    "result": "sremote.cli.watch:result",
+    "outputs": "sremote.cli.jobs:outputs",
+    "cancel": "sremote.cli.jobs:cancel",
+    "retry": "sremote.cli.jobs:retry",
     "push": "sremote.cli.files:push",
     "pull": "sremote.cli.files:pull",
     "install": "sremote.cli.install:install",
@@ -76,7 +85,7 @@ def program() -> None:
 
     Exit status: 0 fine, 1 the function or command failed there, 2 usage, 3 the
     host cannot be reached or refuses the sign-in, 4 not installed or versions
-    disagree, 5 nobody can tell yet whether it ran.
+    disagree, 5 it has not ended, or nobody can tell yet whether it ran.
     """
 
 

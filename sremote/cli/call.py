@@ -61,7 +61,7 @@ def call(
     sremote call local: math sqrt 2
     sremote call cluster numpy.linalg norm '[3, 4]' --kwargs '{"ord": 1}'
     """
-    keywords = _keywords(kwargs)
+    keywords = keywords_of(kwargs)
     environment = pairs(env, "--env")
     from sremote.cli.client import connect
 
@@ -84,7 +84,8 @@ def call(
         print_value(value)
 
 
-def _keywords(text: str | None) -> dict[str, Any]:
+def keywords_of(text: str | None) -> dict[str, Any]:
+    """Return what ``--kwargs`` says."""
     keywords = json_or_text(text) if text is not None else {}
     if not isinstance(keywords, dict):
         raise click.BadParameter(f"{text!r} is not a JSON object", param_hint="--kwargs")

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
 
 def connect(settings: HostSettings) -> Client:
     """Return a client for the host; a context manager.  Loads what the host's connector needs, and only then."""
-    from sremote.client import Client
-    from sremote.connection import open_host
+    from sremote.connection import open_client
 
-    return Client(open_host(settings), trust=settings.trust, login_env=settings.login_env)
+    return open_client(settings)

@@ -55,7 +55,8 @@ def _set_verbosity(ctx: click.Context, _: click.Parameter, count: int) -> None:
         logger.addHandler(handler)
 
 
-def _complete_host(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+def complete_host(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    """Return the hosts of the hosts file that begin with ``incomplete``."""
     from sremote.errors import UsageError
     from sremote.hosts import read_hosts
 
@@ -66,7 +67,7 @@ def _complete_host(_ctx: click.Context, _param: click.Parameter, incomplete: str
     return [name for name in names if name.startswith(incomplete)]
 
 
-host_argument = click.argument("host", shell_complete=_complete_host)
+host_argument = click.argument("host", shell_complete=complete_host)
 
 _SETTINGS = ("python", "root", "environment", "preamble", "login_env", "application", "connector")
 _HOST_OPTIONS = [
