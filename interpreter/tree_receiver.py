@@ -31,7 +31,9 @@ class Receiver:
 
     ``write`` takes what goes back to the sender.  ``always_copy`` wants files whatever
     is there; ``delete`` removes what the sender does not have.  ``found`` and ``written``
-    are told of sizes as the sender's ``found`` and ``sent`` are.
+    are told of sizes as the sender's ``found`` and ``sent`` are.  With ``scattered`` the
+    folders are only the way to the files: those that are there stay as they are, and
+    may be links.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class Receiver:
         *,
         always_copy: bool = False,
         delete: bool = False,
+        scattered: bool = False,
         found: "Callable[[int], None]" = ignore,
         written: "Callable[[bytes, int], None]" = ignore,
     ) -> None:
@@ -49,6 +52,7 @@ class Receiver:
         self._incoming = Incoming(self._take)
         self._always_copy = always_copy
         self._delete = delete
+        self._scattered = scattered
         self._found = found
         self._written = written
         self._root = b""
@@ -191,17 +195,19 @@ class Receiver:
             return
         path = self._path(entry)
         try:
-            os.mkdir(path, 0o700)
+            os.mkdir(path, 0o777 if self._scattered else 0o700)
             self._touched.update((parent, entry.path))
             self._new.add(entry.path)
         except FileExistsError:
             # Where a link stands in its place, files would be written elsewhere; only the root may be one.
-            there = os.lstat(path) if entry.path else os.stat(path)
+            there = os.lstat(path) if entry.path and not self._scattered else os.stat(path)
             if not stat.S_ISDIR(there.st_mode):
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
         else:
             there = os.lstat(path)
-        if there.st_mode & 0o700 != 0o700:  # so that it can be written into; put right at the end
+        if (
+            there.st_mode & 0o700 != 0o700 and not self._scattered
+        ):  # so that it can be written into; put right at the end
             os.chmod(path, stat.S_IMODE(there.st_mode) | 0o700)
             self._touched.add(entry.path)
         self._folders[entry.path] = (entry, there)
@@ -343,7 +349,7 @@ class Receiver:
         if self._delete and self._sender_read_all and not self._single:
             for folder in list(self._folders):
                 self._remove_others(folder)
-        for entry, before in reversed(list(self._folders.values())):
+        for entry, before in () if self._scattered else reversed(list(self._folders.values())):
             mode = entry.mode | (before.st_mode & 0o7000)
             if entry.path in self._touched or stat.S_IMODE(before.st_mode) != mode or before.st_mtime_ns != entry.mtime:
                 try:

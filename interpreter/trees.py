@@ -2,8 +2,8 @@
 
 Started as ``python -c START FOLDER ROLE PATH OPTION...``, where FOLDER is this one,
 ROLE is ``send`` or ``receive``, and PATH starts at the home directory where it is
-relative.  Options are ``always-copy``, ``delete``, ``compress``, ``no-compress``, and
-``request`` where there is no stream: what is said to it has been said when it starts,
+relative.  Options are ``always-copy``, ``delete``, ``scattered``, ``compress``,
+``no-compress``, and ``request`` where there is no stream: what is said to it has been said when it starts,
 and it ends when it has answered.
 """
 
@@ -11,6 +11,7 @@ import os
 import sys
 
 from .errors import FormatError
+from .starting import start_line
 from .tree_receiver import Receiver
 from .tree_sender import Sender
 
@@ -19,10 +20,7 @@ try:
 except ImportError:
     from signal import SIGHUP, SIGTERM, signal
 
-START = (
-    'import sys; p = type(sys)("sremote_interpreter"); p.__path__ = [sys.argv[1]]; sys.modules[p.__name__] = p; '
-    "from sremote_interpreter.trees import main; sys.exit(main(*sys.argv[2:]))"
-)
+START = start_line("trees")
 """Makes FOLDER a package with the fewest imports, and runs ``main``."""
 
 _READ = 1 << 17
@@ -63,7 +61,13 @@ def send(path: bytes, *options: str) -> int:
 
 def receive(path: bytes, *options: str) -> int:
     """Receive a tree to ``path``; where the line drops, only what is whole stays."""
-    receiver = Receiver(lambda _: path, _write, always_copy="always-copy" in options, delete="delete" in options)
+    receiver = Receiver(
+        lambda _: path,
+        _write,
+        always_copy="always-copy" in options,
+        delete="delete" in options,
+        scattered="scattered" in options,
+    )
     try:
         while True:
             data = os.read(0, _READ)

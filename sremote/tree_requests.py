@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import Literal
 
 from sremote.connectors.base import Completed
@@ -15,17 +13,18 @@ from sremote.interpreter.tree_frames import ignore
 from sremote.interpreter.tree_receiver import Receiver
 from sremote.interpreter.tree_sender import Sender
 from sremote.tree_line import far_command
-from sremote.tree_progress import Tally
 
 
-def push_by_requests(host: Host, local: Path, remote: str, options: list[str], tally: Tally) -> Sender:
+def push_by_requests(
+    host: Host, sender_of: Callable[[Callable[[memoryview], None]], Sender], remote: str, options: list[str]
+) -> Sender:
     """Send the list; then the list again and what of it was wanted."""
     with tempfile.TemporaryFile() as said:
 
         def write(data: memoryview) -> None:
             said.write(data)
 
-        sender = Sender(os.fsencode(local), write, found=tally.found, sent=tally.moved)
+        sender = sender_of(write)
         sender.list()
         said.seek(0)
         command = far_command(host, "receive", remote, [*options, "request"])

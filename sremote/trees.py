@@ -10,7 +10,7 @@ import errno
 import logging
 import os
 import posixpath
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -31,6 +31,7 @@ from sremote.interpreter.tree_frames import Failure
 from sremote.interpreter.tree_receiver import Receiver
 from sremote.interpreter.tree_sender import Sender
 from sremote.reconnect import again
+from sremote.scattered import ScatteredSender
 from sremote.tree_line import TreeLine
 from sremote.tree_progress import ProgressCallback, Tally
 from sremote.tree_requests import pull_by_requests, push_by_requests
@@ -103,22 +104,59 @@ def push(
         raise UsageError(f"{local} is neither a file nor a folder", "Copy what is in it instead.")
     if remote.endswith("/") and not local.is_dir():
         remote = posixpath.join(remote, local.name)
-    options = ["delete"] if how.get("delete") else []
-    first_options = [*options, "always-copy"] if how.get("always_copy") else options
     tally = Tally(how.get("progress"))
+
+    def sender_of(write: Callable[[memoryview], None]) -> Sender:
+        return Sender(os.fsencode(local), write, compress=how.get("compress"), found=tally.found, sent=tally.moved)
+
+    options = ["delete"] if how.get("delete") else []
+    sender, copied = _send(host, sender_of, remote, options, tally, always_copy=how.get("always_copy", False))
+    _raise_refused(host, "write", remote, sender.refused)
+    _raise_here("read", local, sender.failures)
+    return copied
+
+
+def push_files(
+    host: Host,
+    files: Mapping[str, Path | None],
+    *,
+    always_copy: bool = False,
+    progress: ProgressCallback | None = None,
+) -> Copied:
+    """Copy files each to its own absolute place on the host, all in one pass; None makes a folder.
+
+    Folders on the way are made; those that are there stay as they are.  Errors and all
+    else are as with ``push``.
+    """
+    tally = Tally(progress)
+
+    def sender_of(write: Callable[[memoryview], None]) -> Sender:
+        return ScatteredSender(files, write, found=tally.found, sent=tally.moved)
+
+    sender, copied = _send(host, sender_of, "/", ["scattered"], tally, always_copy=always_copy)
+    _raise_refused(host, "write", "/", sender.refused)
+    _raise_here("read what goes to", Path("/"), sender.failures)
+    return copied
+
+
+def _send(
+    host: Host,
+    sender_of: Callable[[Callable[[memoryview], None]], Sender],
+    remote: str,
+    options: list[str],
+    tally: Tally,
+    *,
+    always_copy: bool,
+) -> tuple[Sender, Copied]:
+    first_options = [*options, "always-copy"] if always_copy else options
 
     def attempt(attempted: _Attempt) -> Sender:
         tally.restart()
+        options_now = options if attempted.number else first_options
         if Capability.STREAM not in host.connector.capabilities:
-            return push_by_requests(host, local, remote, options if attempted.number else first_options, tally)
-        with TreeLine(host, "receive", remote, options if attempted.number else first_options) as line:
-            sender = Sender(
-                os.fsencode(local),
-                line.write,
-                compress=how.get("compress"),
-                found=tally.found,
-                sent=tally.moved,
-            )
+            return push_by_requests(host, sender_of, remote, options_now)
+        with TreeLine(host, "receive", remote, options_now) as line:
+            sender = sender_of(line.write)
             try:
                 done = sender.run(line.read)
             except ConnectionLost as error:
@@ -131,10 +169,7 @@ def push(
 
     sender, sent = _resume(host, attempt)
     tally.tell()
-    copied = Copied(sent + sender.copied, sender.already_there, _as_text(sender.left_out))
-    _raise_refused(host, "write", remote, sender.refused)
-    _raise_here("read", local, sender.failures)
-    return copied
+    return sender, Copied(sent + sender.copied, sender.already_there, _as_text(sender.left_out))
 
 
 def pull(

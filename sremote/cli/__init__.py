@@ -42,6 +42,7 @@ _COMMANDS = {
     "doctor": "sremote.cli.doctor:doctor",
     "facts": "sremote.cli.facts:facts",
     "clean": "sremote.cli.clean:clean",
+    "launch": "sremote.cli.launch:launch",
     "login": "sremote.cli.sign_in:login",
     "logout": "sremote.cli.sign_in:logout",
     "serve": "sremote.cli.serve:serve",

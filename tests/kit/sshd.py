@@ -25,7 +25,7 @@ class SshServer:
     """One sshd, running from ``start`` to ``stop``, and the files a client needs to reach it.
 
     name         the alias that ``config_file`` gives it; also its first label in messages
-    port, user   where it listens on 127.0.0.1, and the account that runs it
+    port, user   where it listens on ``listen``, and the account that runs it
     config_file  an ssh_config that makes ``ssh NAME`` work
     key_file     the private key that it accepts
     known_hosts  a file with its host keys
@@ -46,6 +46,8 @@ class SshServer:
         environment: Mapping[str, str] | None = None,
         host_keys: Iterable[str] = ("ed25519",),
         settings: str = "",
+        listen: str = "127.0.0.1",
+        inside: Iterable[str] = (),
     ) -> None:
         """Prepare a server in ``folder``, which is made.
 
@@ -53,7 +55,8 @@ class SshServer:
         ``shell`` is the login shell (a name or a path) that commands run in, ``noise``
         what it prints on both outputs before each, ``environment`` more variables that
         they see.  ``host_keys`` are key types; ``settings`` are more lines of
-        sshd_config, first so that they win.
+        sshd_config, first so that they win.  ``listen`` is its address, and ``inside`` a
+        command that starts it where that is, such as ``ip netns exec NAME``.
         """
         self.name = name
         self.folder = folder
@@ -68,6 +71,8 @@ class SshServer:
         self.shell = shell
         self.noise = noise
         self.settings = settings
+        self.listen = listen
+        self.inside = list(inside)
         self._process: subprocess.Popen[bytes] | None = None
 
         folder.mkdir(parents=True)
@@ -82,7 +87,7 @@ class SshServer:
     @property
     def address(self) -> str:
         """The address that needs no alias: user@127.0.0.1:port."""
-        return f"{self.user}@127.0.0.1:{self.port}"
+        return f"{self.user}@{self.listen}:{self.port}"
 
     @property
     def pid(self) -> int:
@@ -98,11 +103,13 @@ class SshServer:
         deadline = time.monotonic() + START_TIMEOUT
         chosen = self.port
         while True:
-            self.port = chosen or _free_port()
+            self.port = chosen or _free_port(self.listen if not self.inside else "127.0.0.1")
             self._write_configuration()
             with self.log.open("ab") as log:
                 self._process = subprocess.Popen(
-                    [program, "-D", "-e", "-f", self.folder / "sshd_config"], stdin=subprocess.DEVNULL, stderr=log
+                    [*self.inside, program, "-D", "-e", "-f", self.folder / "sshd_config"],
+                    stdin=subprocess.DEVNULL,
+                    stderr=log,
                 )
             if self._answers(deadline):
                 return
@@ -132,14 +139,14 @@ class SshServer:
             file.write(f"{options} {public_key(key)}\n".lstrip())
 
     def known_hosts_line(self, key: Path, name: str | None = None) -> str:
-        """Return a line of known_hosts that gives ``key`` to ``name`` (default: [127.0.0.1]:port)."""
+        """Return a line of known_hosts that gives ``key`` to ``name`` (default: [listen]:port)."""
         kind, blob = public_key(key).split()[:2]
-        return f"{name or f'[127.0.0.1]:{self.port}'} {kind} {blob}\n"
+        return f"{name or f'[{self.listen}]:{self.port}'} {kind} {blob}\n"
 
     def client_configuration(self, **more: object) -> str:
         """Return the ``Host`` block that reaches it; ``more`` are settings that replace or join its own."""
         settings = {
-            "HostName": "127.0.0.1",
+            "HostName": self.listen,
             "Port": self.port,
             "User": self.user,
             "IdentityFile": self.key_file,
@@ -187,7 +194,7 @@ esac
         keys = "".join(f"HostKey {key}\n" for key in self.host_keys)
         (self.folder / "sshd_config").write_text(
             f"""{self.settings}
-{keys}{newer}ListenAddress 127.0.0.1
+{keys}{newer}ListenAddress {self.listen}
 Port {self.port}
 PidFile none
 AuthorizedKeysFile {self.authorized_keys}
@@ -213,7 +220,7 @@ Subsystem sftp internal-sftp
     def _answers(self, deadline: float) -> bool:
         assert self._process is not None
         while time.monotonic() < deadline and self._process.poll() is None:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 5) as connection:
+            with contextlib.suppress(OSError), socket.create_connection((self.listen, self.port), 5) as connection:
                 if connection.recv(4) == b"SSH-":
                     return self._process.poll() is None
             time.sleep(0.01)
@@ -231,8 +238,8 @@ def ssh_server(folder: Path, **options: object) -> Iterator[SshServer]:
         server.stop()
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+def _free_port(address: str) -> int:
+    with socket.create_server((address, 0)) as listener:
         return int(listener.getsockname()[1])
 
 

@@ -26,6 +26,7 @@ COMMANDS = [
     "doctor",
     "facts",
     "clean",
+    "launch",
     "login",
     "logout",
     "completion",
