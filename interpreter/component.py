@@ -17,10 +17,13 @@ import sys
 import termios
 from time import monotonic, time
 
-from .component_processes import MARKER, attempt, send_signal, signals
 from .processes import describe_process
 from .starting import start_line
 
+try:
+    import _signal as signals  # type: ignore[import-not-found, unused-ignore]  # without its enums
+except ImportError:
+    import signal as signals
 try:
     from _json import encode_basestring_ascii as quoted
 except ImportError:  # PyPy
@@ -28,7 +31,7 @@ except ImportError:  # PyPy
 
 TYPE_CHECKING = False  # as typing has it
 if TYPE_CHECKING:
-    from typing import Any, Dict, List, NoReturn, Optional
+    from typing import Any, Callable, Dict, List, NoReturn, Optional
 
 START = start_line("component")
 GRACE = 5.0
@@ -151,7 +154,7 @@ class Terminal:
             component = self._component
             os.environ.pop("SREMOTE_PYTHON", None)
             os.environ.update(component.variables)
-            os.environ[MARKER] = component.id
+            os.environ["SREMOTE_JOB"] = component.id
             what = component.folder
             try:
                 os.chdir(component.folder)
@@ -295,14 +298,19 @@ class Terminal:
 
     def _stop(self) -> None:
         now = monotonic()
-        leaders = {self._pid: self._component.id}
         if self._deadline is None:
             self._deadline = now + GRACE
             for number in (signals.SIGHUP, signals.SIGTERM, signals.SIGCONT):
-                send_signal([self._component.id], number, leaders)
+                self._signal(self._pid, number)
         elif now > self._deadline:
             self._deadline = now + GRACE
-            send_signal([self._component.id], signals.SIGKILL, leaders)
+            self._signal(self._pid, signals.SIGKILL)
+
+    def _signal(self, leader: "Optional[int]", number: int) -> None:
+        """Send a signal to all processes of the component, which began as ``leader``."""
+        from .family import families, kill_family
+
+        kill_family(families({self._component.id: leader}), number)
 
     # The end
 
@@ -311,7 +319,7 @@ class Terminal:
         from .responses import respond
 
         if self._hung_up:
-            send_signal([self._component.id], signals.SIGKILL)
+            self._signal(None, signals.SIGKILL)
         if self._carriage_return:
             self._keep(b"\n")
         outcome: "Dict[str, Any]" = {"outcome": "exited", "status": os.WEXITSTATUS(status)}
@@ -329,11 +337,20 @@ class Terminal:
         if self._modes is not None:
             os.set_blocking(1, True)
             termios.tcsetattr(0, termios.TCSANOW, self._modes)
+        request = {"id": self._component.id, "target": {"kind": "command"}}
         try:
-            respond(Job(self._component.directory), {"id": self._component.id}, started=began, **outcome)
+            respond(Job(self._component.directory), request, started=began, **outcome)
         except OSError as error:
             sys.stderr.write("sremote: how it ended cannot be kept: {}\n".format(error.strerror))
         return code
+
+
+def attempt(call: "Callable[..., object]", *arguments: object) -> None:
+    """Make a call of the system whose refusal does not matter."""
+    try:
+        call(*arguments)
+    except OSError:
+        return
 
 
 def _write(path: str, text: str) -> None:

@@ -9,19 +9,21 @@ import json
 import os
 import re
 import shutil
+import signal
 import sys
 import tempfile
 import time
 from typing import Any, Dict, Iterable, Iterator, List, Optional, Tuple
 
 from .component import START, Component
-from .component_processes import processes_of, send_signal, signals
 from .component_windows import Window, attach_command, close_session, open_windows
 from .errors import SremoteError
+from .family import families, kill_family
 from .job import Job
 from .responses import respond
+from .summary import read_header
 from .values import encode
-from .wire import Message, parse
+from .wire import Message
 
 START_TIMEOUT = 30.0
 """Seconds for a window to open and its command to start."""
@@ -237,20 +239,22 @@ def stop(
 
 def _end(jobs: List[Job], grace: float) -> Dict[str, List[int]]:
     """End components' processes; return for those that had any what is left of them."""
-    ids = [job.id for job in jobs]
-    leaders = {leader: job.id for job in jobs for leader in [_leader(job)] if leader}
-    ran = set(send_signal(ids, signals.SIGTERM, leaders).values()) | set(leaders.values())
+    leaders = {job.id: _leader(job) for job in jobs}
+    ran = set(families(leaders).values())
     if not ran:
         return {}
-    send_signal(ids, signals.SIGCONT, leaders)
-    deadline = time.monotonic() + grace
-    while processes_of(ids, leaders) and time.monotonic() < deadline:
-        time.sleep(_PAUSE * 2)
-    deadline = time.monotonic() + LOST_AFTER
-    while send_signal(ids, signals.SIGKILL, leaders) and time.monotonic() < deadline:
-        time.sleep(_PAUSE * 2)
+    for number, patience in ((signal.SIGTERM, grace), (signal.SIGKILL, LOST_AFTER)):
+        deadline = time.monotonic() + patience
+        processes = families(leaders)
+        kill_family(processes, number)
+        kill_family(processes, signal.SIGCONT)
+        while processes and time.monotonic() < deadline:
+            time.sleep(_PAUSE * 2)
+            processes = families(leaders)
+            if number == signal.SIGKILL:
+                kill_family(processes, number)  # one may have started another meanwhile
     _await_responses([job for job in jobs if job.id in ran])
-    rest = processes_of(ids, leaders)
+    rest = families(leaders)
     return {each: sorted(pid for pid, owner in rest.items() if owner == each) for each in ran}
 
 
@@ -302,8 +306,7 @@ def _started(job: Job) -> Optional[Description]:
 def _ended(job: Job) -> Optional[Description]:
     """Return how a component ended, from its response; None where it has not."""
     try:
-        with open(job.path("response"), "rb") as file:
-            header = parse(file.read()).header
+        header = read_header(job)
     except OSError:
         return None
     found: Description = {key: header[key] for key in ("outcome", "status", "signal", "text") if key in header}

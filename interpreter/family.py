@@ -2,9 +2,10 @@
 
 import contextlib
 import os
-from typing import Dict, List, Set
+from typing import Dict, Iterable, List, Mapping, Optional, Set
 
-_MARK = "SREMOTE_JOB"
+MARK = "SREMOTE_JOB"
+"""The environment variable that tells a job's processes from all others."""
 
 
 def family(pid: int, job_id: str) -> Set[int]:
@@ -14,9 +15,18 @@ def family(pid: int, job_id: str) -> Set[int]:
     a job forked and orphaned, in a session of its own, without starting a program in
     it, cannot be known.
     """
-    found = {pid}
+    return ({pid} | set(families({job_id: pid}))) - {os.getpid(), 1}
+
+
+def families(jobs: Mapping[str, Optional[int]]) -> Dict[int, str]:
+    """Return the living processes of several jobs, each with its job's id.
+
+    ``jobs`` says by id as which process each began; None for one where that has ended.
+    """
+    leaders = {pid: job_id for job_id, pid in jobs.items() if pid is not None}
+    marks = {"{}={}".format(MARK, job_id).encode(): job_id for job_id in jobs}
+    found: Dict[int, str] = {}
     children: Dict[int, List[int]] = {}
-    mark = "{}={}".format(_MARK, job_id).encode()
     for name in _listing():
         if not name.isdigit():
             continue
@@ -24,23 +34,28 @@ def family(pid: int, job_id: str) -> Set[int]:
         try:
             with open("/proc/{}/stat".format(name), "rb") as file:
                 fields = file.read().rpartition(b")")[2].split()
+            if fields[0] in (b"Z", b"X"):
+                continue
             with open("/proc/{}/environ".format(name), "rb") as file:
-                marked = mark in file.read().split(b"\0")
+                marked = [entry for entry in file.read().split(b"\0") if entry in marks]
         except OSError:  # it has ended, or is another user's
             continue
         children.setdefault(int(fields[1]), []).append(number)
-        if marked or int(fields[3]) == pid:
-            found.add(number)
+        if int(fields[3]) in leaders:
+            found[number] = leaders[int(fields[3])]
+        elif marked:
+            found[number] = marks[marked[0]]
     unseen = list(found)
     while unseen:
-        for child in children.get(unseen.pop(), ()):
+        parent = unseen.pop()
+        for child in children.get(parent, ()):
             if child not in found:
-                found.add(child)
+                found[child] = found[parent]
                 unseen.append(child)
-    return found - {os.getpid(), 1}
+    return {pid: job_id for pid, job_id in found.items() if pid not in (os.getpid(), 1)}
 
 
-def kill_family(processes: Set[int], number: int) -> None:
+def kill_family(processes: Iterable[int], number: int) -> None:
     """Send a signal to each of these processes that still is there."""
     for pid in processes:
         with contextlib.suppress(OSError):
