@@ -174,6 +174,11 @@ class Connector(abc.ABC):
         """The batch system behind this connector; only with ``Capability.BATCH``."""
         raise TypeError(f"{type(self).__name__} has no batch system of its own")
 
+    @property
+    def home(self) -> str:
+        """The home directory, absolute, once connected; only with ``Capability.BATCH``."""
+        raise TypeError(f"{type(self).__name__} does not know the home directory")
+
     def diagnose(self) -> Iterator[Check]:
         """Connect, and yield each step of the way once it is tried; a failed one is the last.
 

@@ -41,6 +41,10 @@ class SchedulerAway(LineError):
     """The host answered, its batch system did not: nothing is known of its jobs, and they may be well."""
 
 
+class MailboxEnded(LineError):
+    """The job that served a mailbox has ended: what was under way in it has been stopped."""
+
+
 class HostError(SremoteError, OSError):
     """The host answered and refused: no such file, no permission, no space."""
 

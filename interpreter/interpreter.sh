@@ -2,6 +2,7 @@
 # Runs one request:        interpreter.sh REQUEST RESPONSE
 # Says what is here:       interpreter.sh --probe MARKER ROOT SHARED DIGEST ENVIRONMENT
 # Serves a stream:         interpreter.sh --serve BOOTSTRAP ROOT SHARED DIGEST ENVIRONMENT REQUIRED FRAMES
+# Unpacks itself, runs:    FILE --unpacked ROOT SHARED DIGEST ENVIRONMENT REQUIRED ARGUMENTS...
 # All else:                goes to the Python beside this file; see main.py.
 #
 # SREMOTE_PYTHON names the Python to use.  Without it the first on PATH that is
@@ -77,6 +78,33 @@ serve() {
     exit 99
 }
 
+# This file has the interpreter's files as a zip behind its end, where nothing else can unpack that.
+unpacked() {
+    required=$5
+    look "$1" "$2" "$3" "$4"
+    shift 5
+    if [ -z "$environment" ] && [ -n "$required" ]; then exit 98; fi
+    find_python || exit 99
+    if [ ! -f "$interpreter/__main__.py" ]; then
+        "$path" -c '
+import os, shutil, sys, tempfile, zipfile
+target = sys.argv[2]
+os.makedirs(os.path.dirname(target), exist_ok=True)
+beside = tempfile.mkdtemp(prefix=".new-", dir=os.path.dirname(target))
+try:
+    zipfile.ZipFile(sys.argv[1]).extractall(beside)
+    os.chmod(beside, 0o755)
+    os.rename(beside, target)
+except OSError:
+    if not os.path.isfile(target + "/__main__.py"):
+        raise
+finally:
+    shutil.rmtree(beside, ignore_errors=True)
+' "$0" "$interpreter" || exit 96
+    fi
+    exec "$path" "$interpreter/__main__.py" "$@"
+}
+
 # Python 3.6 takes a host without a locale for an ASCII one.
 [ -n "$LC_ALL$LC_CTYPE$LANG" ] || export LC_CTYPE=C.UTF-8
 
@@ -89,6 +117,10 @@ case $1 in
 --serve)
     shift
     serve "$@"
+    ;;
+--unpacked)
+    shift
+    unpacked "$@"
     ;;
 esac
 

@@ -58,7 +58,7 @@ def _candidates(root: str, keep: str) -> Iterator[Tuple[str, str, str]]:
     for name in _names(os.path.join(root, "interpreter")):
         if name.startswith(".") or ".zip." in name or ".partial" in name:
             yield "interpreter/" + name, "partial", "unclaimed"
-        elif name != keep and not name.endswith(".zip"):
+        elif name.partition(".")[0] != keep and not name.endswith(".zip"):
             yield "interpreter/" + name, "interpreter", "old"
 
 

@@ -23,6 +23,8 @@ USAGE = """usage: interpreter.sh REQUEST RESPONSE     run one request file, writ
        interpreter.sh --cancel DIRECTORY      stop a job and remove it
        interpreter.sh --drop DIRECTORY...     remove job directories
        interpreter.sh --listen KEYFILE [HOST:PORT]  serve connections of socket: on a TCP port
+       interpreter.sh --mailbox DIRECTORY SECONDS IDLE
+                                              serve a mailbox; "-" for no limit
 """
 EXIT_USAGE = 64
 PATIENCE = 12
@@ -65,6 +67,11 @@ def _command(arguments: List[str]) -> int:
         from .socket_server import main as listen
 
         return listen(arguments[1:])
+    if len(arguments) == 4 and arguments[0] == "--mailbox":
+        from .mailbox import serve_mailbox
+
+        seconds, idle = (None if text == "-" else float(text) for text in arguments[2:])
+        return serve_mailbox(arguments[1], seconds, idle)
     sys.stderr.write(USAGE)
     return EXIT_USAGE
 

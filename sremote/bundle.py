@@ -32,6 +32,12 @@ def interpreter_digest() -> str:
 
 
 @functools.cache
+def interpreter_program() -> bytes:
+    """Return ``interpreter.sh`` with the bundle behind its end: one file that unpacks itself (``--unpacked``)."""
+    return interpreter_files()["interpreter.sh"] + interpreter_bundle()
+
+
+@functools.cache
 def interpreter_bundle() -> bytes:
     """Return the zip that is pushed to a host that does not have this interpreter yet."""
     target = io.BytesIO()

@@ -18,11 +18,11 @@ from sremote.answers import CommandResult, Facts, Leftover
 from sremote.arguments import add_arguments, split_arguments
 from sremote.bundle import interpreter_digest
 from sremote.by_value import dill_dumps, dill_origin
-from sremote.connectors.base import Capability, OutputSink
+from sremote.connectors.base import Capability, Connector, OutputSink
 from sremote.connectors.batch import Resources
 from sremote.echo import Echo
 from sremote.errors import UsageError
-from sremote.exchange import FileExchange
+from sremote.exchanges import exchange_for
 from sremote.functions import add_function, target_by_name
 from sremote.host import Host, Probe
 from sremote.host_jobs import HostJobs
@@ -32,13 +32,13 @@ from sremote.interpreter.wire import Header, Message
 from sremote.job_handle import Job
 from sremote.response import Response
 from sremote.session import Session
-from sremote.stream_exchange import StreamExchange
 from sremote.submission import Wishes, command_request
 from sremote.surroundings import Surroundings, surroundings_header
 from sremote.version import __version__
 
 if TYPE_CHECKING:
     from sremote.installer import InstallReport
+    from sremote.mailbox import Mailbox, MailboxOptions
 
 _FAR_SIDE = "sremote_interpreter"
 
@@ -59,8 +59,7 @@ class Client:
         """How a later process reaches the host, to ask about its jobs."""
         self.trust = trust
         self.login_env = login_env
-        streams = Capability.STREAM in host.connector.capabilities
-        self._exchange = StreamExchange(host) if streams else FileExchange(host)
+        self._exchange = exchange_for(host)
         self._required: dict[str, str] = {}
         self._local = threading.local()
 
@@ -240,6 +239,16 @@ class Client:
         header = self._surroundings(surroundings)
         return Session(self.host, header, preload=preload, output=Echo() if echo else None)
 
+    def mailbox(self, *, walltime: float = 3600.0, **options: Unpack[MailboxOptions]) -> Mailbox:
+        """Have one long job on the host carry out this client's calls, until it is closed or for ``walltime`` seconds.
+
+        For hosts where calls would each wait in a queue, or that only take and give
+        files.  Returns once the job runs; see ``sremote.mailbox.MailboxOptions``.
+        """
+        from sremote.mailbox import Mailbox
+
+        return Mailbox(self.host, self._use, walltime, **options)
+
     def push(self, local: str | Path, remote: str, **how: Unpack[trees.CopyOptions]) -> trees.Copied:
         """Copy a file or folder to the host: ``local`` becomes ``remote`` (absolute, or relative to home).
 
@@ -324,6 +333,12 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _use(self, connector: Connector) -> None:
+        """Carry what follows through another connector of the same host."""
+        self._exchange.close()
+        self.host.connector = connector
+        self._exchange = exchange_for(self.host)
 
     def _ask(self, module: str, function: str, *args: Any) -> Any:
         """Call a function of the interpreter's own; ``last_response`` stays that of the user's latest call."""

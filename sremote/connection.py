@@ -8,6 +8,7 @@ from sremote.client import Client
 from sremote.connectors.address import parse_address
 from sremote.connectors.registry import make_connector
 from sremote.discovery import Location, find_location
+from sremote.exchanges import with_execute
 from sremote.host import DEFAULT_ROOT, Host
 from sremote.hosts import HostSettings, find_host
 
@@ -65,6 +66,7 @@ def open_host(settings: HostSettings) -> Host:
     """Connect to the host that ``settings`` describe."""
     connector = make_connector(parse_address(settings.address), **settings.connector)
     connector.connect()
+    connector = with_execute(connector, settings.root or DEFAULT_ROOT)
     name = settings.name or settings.address
     if settings.application is None:
         location = Location(root=settings.root or DEFAULT_ROOT)

@@ -12,7 +12,8 @@ SremoteError
 │   ├── SignInRefused
 │   ├── ConnectionLost
 │   ├── LineTimeout (TimeoutError)
-│   └── SchedulerAway                   the host answers, its batch system does not
+│   ├── SchedulerAway                   the host answers, its batch system does not
+│   └── MailboxEnded                    the job that served a mailbox has ended
 ├── HostError (OSError)                 the host refused                          1
 │   ├── FileMissing (FileNotFoundError)
 │   ├── PermissionRefused (PermissionError)
@@ -50,6 +51,7 @@ from sremote.connectors.errors import (
     HostUnreachable,
     LineError,
     LineTimeout,
+    MailboxEnded,
     PermissionRefused,
     SchedulerAway,
     SignInRefused,
@@ -72,6 +74,7 @@ __all__ = [
     "JobLost",
     "LineError",
     "LineTimeout",
+    "MailboxEnded",
     "NotFinished",
     "NotInstalled",
     "NotReady",

@@ -43,7 +43,8 @@ EXIT_PREAMBLE = 97
 EXIT_NO_ROOT = 96
 EXIT_NO_ENVIRONMENT = 98
 EXIT_NO_PYTHON = 99
-"""What ``interpreter.sh --serve`` ends with where it cannot start."""
+"""What ``interpreter.sh`` ends with, for ``--serve`` and ``--unpacked``, where it cannot start."""
+EXITS_BEFORE_START = (EXIT_NO_ROOT, EXIT_PREAMBLE, EXIT_NO_ENVIRONMENT, EXIT_NO_PYTHON)
 
 _UNPACK = """
 import os, shutil, sys, tempfile, zipfile

@@ -12,7 +12,8 @@ A connector's own tests derive one class, and pytest collects what applies to it
 
 The host needs a POSIX shell and its common programs.  Everything happens in
 ``folder``, a new temporary folder there, and in the home directory, which must be
-writable; both are as they were afterwards.
+writable; both are as they were afterwards.  A connector without ``execute`` needs a
+second one, ``host``, that looks at the same host.
 """
 
 from __future__ import annotations
@@ -20,12 +21,11 @@ from __future__ import annotations
 import io
 import os
 import secrets
-import time
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal
 
 import pytest
 
@@ -42,11 +42,10 @@ from sremote.connectors.quiet import NOISE_LIMIT
 from sremote.connectors.stream import StreamConnector
 from sremote.faulty import Fault, FaultyConnector
 from sremote.interpreter.errors import SremoteError
+from sremote.testing_batch import BatchConformance
+from sremote.testing_needs import PATIENCE, eventually, has, needs
 
 __all__ = ["ConnectorConformance", "Fault", "FaultyConnector"]
-
-PATIENCE = 60.0
-"""Seconds after which something that should happen at once counts as hanging."""
 
 ALL_BYTES = bytes(range(256))
 BIG = ALL_BYTES * (5 << 12)
@@ -72,36 +71,26 @@ AWKWARD = [
 ]
 """Words that a shell, or several, would change, and that are file names too."""
 
-_Test = TypeVar("_Test", bound=Callable[..., object])
 
-
-def needs(*wanted: Capability | type[Connector]) -> Callable[[_Test], _Test]:
-    """Mark a test that applies only to connectors with a capability, or of a kind."""
-
-    def mark(test: _Test) -> _Test:
-        test.needs = wanted  # type: ignore[attr-defined]
-        return test
-
-    return mark
-
-
-def _has(kind: type[Connector], wanted: Capability | type[Connector]) -> bool:
-    return wanted in kind.capabilities if isinstance(wanted, Capability) else issubclass(kind, wanted)
-
-
-class ConnectorConformance:
+class ConnectorConformance(BatchConformance):
     """What a user may rely on, whatever the connector.  Each test is a sentence of the contract."""
 
     connector_class: ClassVar[type[Connector]]
     """The class under test; its capabilities decide which tests are collected."""
+    file_names: ClassVar[Sequence[str]] = AWKWARD
+    """Names that files may have; a gateway may not let all of them through."""
+    replaces_at_once: ClassVar[bool] = True
+    """Whether a file that is replaced is the old one or the new one at any time; some gateways have no rename."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         if not hasattr(cls, "connector_class"):
             return
         for name in dir(cls):
-            if not all(_has(cls.connector_class, wanted) for wanted in getattr(getattr(cls, name), "needs", ())):
+            if not all(has(cls.connector_class, wanted) for wanted in getattr(getattr(cls, name), "needs", ())):
                 setattr(cls, name, None)
+        if not cls.replaces_at_once:
+            cls.test_a_file_is_replaced_at_once = None  # type: ignore[assignment,method-assign]
 
     @pytest.fixture
     def connector(self) -> Iterator[Connector]:
@@ -109,50 +98,66 @@ class ConnectorConformance:
         raise NotImplementedError(f"{type(self).__name__} has no fixture called connector")
 
     @pytest.fixture
-    def folder(self, connector: Connector) -> Iterator[str]:
+    def host(self, connector: Connector) -> Connector:
+        """A connector to the same host that can execute commands, to look at what came of things."""
+        return connector
+
+    @pytest.fixture
+    def folder(self, host: Connector) -> Iterator[str]:
         """An empty folder on the host, as an absolute path."""
-        path = connector.execute(["mktemp", "-d"]).stdout.decode().strip()
+        path = host.execute(["mktemp", "-d"]).stdout.decode().strip()
         yield path
-        connector.execute(["rm", "-rf", path])
+        host.execute(["rm", "-rf", path])
 
     # --- commands -------------------------------------------------------------------------
 
+    @needs(Capability.EXECUTE)
     @pytest.mark.parametrize("word", [*AWKWARD, ""], ids=ascii)
     def test_an_argument_arrives_as_it_is(self, connector: Connector, word: str) -> None:
         assert _echo(connector, [word]) == [word]
 
+    @needs(Capability.EXECUTE)
     def test_all_arguments_arrive_in_order(self, connector: Connector) -> None:
         assert _echo(connector, [*AWKWARD, "", "-", "--", ""]) == [*AWKWARD, "", "-", "--", ""]
 
+    @needs(Capability.EXECUTE)
     def test_a_long_argument_arrives_whole(self, connector: Connector) -> None:
         word = "long 'word' " * 2000
         assert _echo(connector, [word]) == [word]
 
+    @needs(Capability.EXECUTE)
     def test_a_command_starts_in_the_home_directory(self, connector: Connector) -> None:
         here, home = _sh(connector, 'pwd -P; cd "$HOME"; pwd -P').stdout.splitlines()
         assert here == home
 
+    @needs(Capability.EXECUTE)
     @pytest.mark.parametrize("size", [1, 4096, 4097, len(BIG)])
     def test_standard_input_is_binary(self, connector: Connector, size: int) -> None:
         assert connector.execute(["cat"], stdin=BIG[:size]).stdout == BIG[:size]
 
+    @needs(Capability.EXECUTE)
     def test_standard_input_may_be_a_file(self, connector: Connector) -> None:
         assert connector.execute(["cat"], stdin=io.BytesIO(BIG)).stdout == BIG
 
+    @needs(Capability.EXECUTE)
     def test_standard_input_is_at_its_end_where_there_is_none(self, connector: Connector) -> None:
         assert connector.execute(["cat"], timeout=PATIENCE).stdout == b""
 
+    @needs(Capability.EXECUTE)
     def test_a_command_need_not_read_its_input(self, connector: Connector) -> None:
         assert connector.execute(["true"], stdin=BIG, timeout=PATIENCE).status == 0
 
+    @needs(Capability.EXECUTE)
     def test_output_and_errors_are_binary_and_apart(self, connector: Connector) -> None:
         done = _sh(connector, r"printf '\000\377\r\n'; printf '\376\000' >&2")
         assert (done.stdout, done.stderr) == (b"\0\xff\r\n", b"\xfe\0")
 
+    @needs(Capability.EXECUTE)
     def test_nothing_is_added_to_the_output(self, connector: Connector) -> None:
         done = connector.execute(["true"])
         assert (done.stdout, done.stderr) == (b"", b"")
 
+    @needs(Capability.EXECUTE)
     def test_much_output_and_many_errors_at_once(self, connector: Connector) -> None:
         script = "head -c 3000000 /dev/zero & head -c 3000000 /dev/zero >&2; wait"
         done = connector.execute(["sh", "-c", script], timeout=PATIENCE)
@@ -191,6 +196,7 @@ class ConnectorConformance:
         assert b"".join(seen) == b"ready\ngot go on\n"
         assert (done.stdout, done.stderr) == (b"", b"")
 
+    @needs(Capability.EXECUTE)
     def test_an_output_sink_is_told_which_stream_it_is(self, connector: Connector) -> None:
         seen: dict[str, bytes] = {"stdout": b"", "stderr": b""}
 
@@ -200,6 +206,7 @@ class ConnectorConformance:
         connector.execute(["sh", "-c", "echo one; echo two >&2"], output=sink)
         assert seen == {"stdout": b"one\n", "stderr": b"two\n"}
 
+    @needs(Capability.EXECUTE)
     def test_output_that_goes_to_a_sink_is_not_kept(self, connector: Connector) -> None:
         sizes: list[int] = []
         tracemalloc.start()
@@ -211,6 +218,7 @@ class ConnectorConformance:
         assert sum(sizes) == 50_000_000
         assert peak < 20_000_000
 
+    @needs(Capability.EXECUTE)
     def test_an_error_in_an_output_sink_comes_back(self, connector: Connector) -> None:
         def sink(_stream: Literal["stdout", "stderr"], _data: bytes) -> None:
             raise ZeroDivisionError
@@ -218,11 +226,13 @@ class ConnectorConformance:
         with pytest.raises(ZeroDivisionError):
             connector.execute(["sh", "-c", "echo one; sleep 1; echo two"], output=sink)
 
+    @needs(Capability.EXECUTE)
     def test_a_command_that_takes_too_long_is_given_up(self, connector: Connector) -> None:
         with pytest.raises(LineTimeout, match="sleep"):
             connector.execute(["sleep", "20"], timeout=0.5)
         assert _sh(connector, "echo still here").stdout == b"still here\n"
 
+    @needs(Capability.EXECUTE)
     def test_commands_run_side_by_side(self, connector: Connector) -> None:
         with ThreadPoolExecutor(6) as pool:
             answers = list(pool.map(lambda number: _echo(connector, [str(number)]), range(12)))
@@ -235,11 +245,11 @@ class ConnectorConformance:
         connector.put(content, f"{folder}/file")
         assert connector.read(f"{folder}/file") == content
 
-    @pytest.mark.parametrize("name", AWKWARD, ids=ascii)
-    def test_a_file_may_have_any_name(self, connector: Connector, folder: str, name: str) -> None:
-        connector.put(b"content", f"{folder}/{name}/{name}")
-        assert connector.read(f"{folder}/{name}/{name}") == b"content"
-        assert connector.execute(["cat", f"{folder}/{name}/{name}"]).stdout == b"content"
+    def test_a_file_may_have_any_name(self, connector: Connector, host: Connector, folder: str) -> None:
+        for name in self.file_names:
+            connector.put(ascii(name).encode(), f"{folder}/{name}/{name}")
+            assert connector.read(f"{folder}/{name}/{name}") == ascii(name).encode()
+            assert host.execute(["cat", f"{folder}/{name}/{name}"]).stdout == ascii(name).encode()
 
     def test_a_file_is_put_from_where_its_source_stands(self, connector: Connector, folder: str) -> None:
         source = io.BytesIO(b"header" + BIG)
@@ -256,18 +266,18 @@ class ConnectorConformance:
         assert connector.read(f"{folder}/file") == ALL_BYTES
 
     @pytest.mark.parametrize("mode", [0o600, 0o755, 0o400, 0o644])
-    def test_a_file_has_the_mode_asked_for(self, connector: Connector, folder: str, mode: int) -> None:
+    def test_a_file_has_the_mode_asked_for(self, connector: Connector, host: Connector, folder: str, mode: int) -> None:
         connector.put(b"", f"{folder}/file", mode=mode)
-        assert _mode(connector, f"{folder}/file") == mode
+        assert _mode(host, f"{folder}/file") == mode
 
-    def test_a_file_is_private_unless_told_otherwise(self, connector: Connector, folder: str) -> None:
+    def test_a_file_is_private_unless_told_otherwise(self, connector: Connector, host: Connector, folder: str) -> None:
         connector.put(b"", f"{folder}/file")
-        assert _mode(connector, f"{folder}/file") == 0o600
+        assert _mode(host, f"{folder}/file") == 0o600
 
-    def test_missing_folders_are_made_and_private(self, connector: Connector, folder: str) -> None:
+    def test_missing_folders_are_made_and_private(self, connector: Connector, host: Connector, folder: str) -> None:
         connector.put(b"content", f"{folder}/one/two/file")
-        assert _mode(connector, f"{folder}/one") == 0o700
-        assert _mode(connector, f"{folder}/one/two") == 0o700
+        assert _mode(host, f"{folder}/one") == 0o700
+        assert _mode(host, f"{folder}/one/two") == 0o700
 
     def test_a_file_is_replaced_at_once(self, connector: Connector, folder: str) -> None:
         """A reader sees one whole content or the other."""
@@ -279,16 +289,16 @@ class ConnectorConformance:
                 assert connector.read(f"{folder}/file") in contents
             writing.result()
 
-    def test_replacing_changes_the_mode_too(self, connector: Connector, folder: str) -> None:
+    def test_replacing_changes_the_mode_too(self, connector: Connector, host: Connector, folder: str) -> None:
         connector.put(b"old", f"{folder}/file", mode=0o400)
         connector.put(b"new", f"{folder}/file", mode=0o640)
-        assert (connector.read(f"{folder}/file"), _mode(connector, f"{folder}/file")) == (b"new", 0o640)
+        assert (connector.read(f"{folder}/file"), _mode(host, f"{folder}/file")) == (b"new", 0o640)
 
-    def test_putting_leaves_nothing_else_behind(self, connector: Connector, folder: str) -> None:
+    def test_putting_leaves_nothing_else_behind(self, connector: Connector, host: Connector, folder: str) -> None:
         connector.put(BIG, f"{folder}/file")
-        assert _list(connector, folder) == ["file"]
+        assert _list(host, folder) == ["file"]
 
-    def test_a_source_that_fails_leaves_the_old_file(self, connector: Connector, folder: str) -> None:
+    def test_a_source_that_fails_leaves_the_old_file(self, connector: Connector, host: Connector, folder: str) -> None:
         class Broken(io.BytesIO):
             def read(self, _size: int | None = -1) -> bytes:
                 raise ZeroDivisionError
@@ -299,14 +309,14 @@ class ConnectorConformance:
         with pytest.raises(ZeroDivisionError):
             connector.put(Broken(BIG), f"{folder}/file")
         assert connector.read(f"{folder}/file") == b"old"
-        _eventually(lambda: _list(connector, folder) == ["file"])
+        eventually(lambda: _list(host, folder) == ["file"])
 
-    def test_a_file_cannot_be_put_where_a_folder_is(self, connector: Connector, folder: str) -> None:
+    def test_a_file_cannot_be_put_where_a_folder_is(self, connector: Connector, host: Connector, folder: str) -> None:
         connector.put(b"inside", f"{folder}/place/file")
         with pytest.raises(HostError, match="place"):
             connector.put(b"content", f"{folder}/place")
-        assert _list(connector, folder) == ["place"]
-        assert _list(connector, f"{folder}/place") == ["file"]
+        assert _list(host, folder) == ["place"]
+        assert _list(host, f"{folder}/place") == ["file"]
 
     def test_a_file_cannot_be_put_below_a_file(self, connector: Connector, folder: str) -> None:
         connector.put(b"content", f"{folder}/file")
@@ -314,10 +324,12 @@ class ConnectorConformance:
             connector.put(b"other", f"{folder}/file/below")
         assert connector.read(f"{folder}/file") == b"content"
 
-    def test_a_folder_that_may_not_be_written_is_a_refusal(self, connector: Connector, folder: str) -> None:
+    def test_a_folder_that_may_not_be_written_is_a_refusal(
+        self, connector: Connector, host: Connector, folder: str
+    ) -> None:
         """Where the user may write everywhere, as root, the kernel's own folder stands in."""
-        connector.execute(["mkdir", "-m", "500", f"{folder}/closed"])
-        place = "/sys/kernel" if connector.execute(["id", "-u"]).stdout == b"0\n" else f"{folder}/closed"
+        host.execute(["mkdir", "-m", "500", f"{folder}/closed"])
+        place = "/sys/kernel" if host.execute(["id", "-u"]).stdout == b"0\n" else f"{folder}/closed"
         with pytest.raises(PermissionRefused, match="sremote-test"):
             connector.put(b"content", f"{place}/sremote-test")
 
@@ -335,14 +347,16 @@ class ConnectorConformance:
         assert target.getvalue() == b""
 
     @pytest.mark.parametrize("prefix", ["", "./", "~/"])
-    def test_a_relative_path_starts_at_the_home_directory(self, connector: Connector, prefix: str) -> None:
+    def test_a_relative_path_starts_at_the_home_directory(
+        self, connector: Connector, host: Connector, prefix: str
+    ) -> None:
         name = f".sremote-test-{secrets.token_hex(8)}"
         connector.put(b"content", f"{prefix}{name}/file")
         try:
             assert connector.read(f"{prefix}{name}/file") == b"content"
-            assert _sh(connector, f'cat "$HOME/{name}/file"').stdout == b"content"
+            assert _sh(host, f'cat "$HOME/{name}/file"').stdout == b"content"
         finally:
-            _sh(connector, f'rm -r "$HOME/{name}"')
+            _sh(host, f'rm -r "$HOME/{name}"')
 
     def test_files_travel_side_by_side(self, connector: Connector, folder: str) -> None:
         def there_and_back(number: int) -> bytes:
@@ -354,17 +368,20 @@ class ConnectorConformance:
 
     # --- the connection -------------------------------------------------------------------
 
-    def test_connecting_and_closing_may_be_repeated(self, connector: Connector) -> None:
+    def test_connecting_and_closing_may_be_repeated(self, connector: Connector, folder: str) -> None:
         connector.connect()
         connector.close()
         connector.close()
         connector.connect()
-        assert _sh(connector, "echo back").stdout == b"back\n"
+        connector.put(b"back", f"{folder}/file")
+        assert connector.read(f"{folder}/file") == b"back"
 
-    def test_a_closed_connector_works_or_says_what_is_wrong(self, connector: Connector) -> None:
+    def test_a_closed_connector_works_or_says_what_is_wrong(self, connector: Connector, folder: str) -> None:
+        connector.put(b"back", f"{folder}/file")
         connector.close()
         with suppress(SremoteError):
-            assert _sh(connector, "echo back").stdout == b"back\n"
+            assert connector.read(f"{folder}/file") == b"back"
+        connector.connect()
 
     def test_it_is_of_the_class_that_is_tested(self, connector: Connector) -> None:
         assert isinstance(connector, self.connector_class)
@@ -430,7 +447,7 @@ class ConnectorConformance:
         process.kill()
         process.kill()
         assert process.read() == b""
-        _eventually(lambda: connector.execute(["sh", "-c", f"kill -0 {pid}"]).status != 0)
+        eventually(lambda: connector.execute(["sh", "-c", f"kill -0 {pid}"]).status != 0)
 
     @pytest.fixture
     def start(self, connector: Connector) -> Iterator[Callable[..., Process]]:
@@ -479,7 +496,7 @@ class ConnectorConformance:
         with pytest.raises(LineError):
             faulty.put(BIG, f"{folder}/file")
         assert connector.read(f"{folder}/file") == b"old"
-        _eventually(lambda: _list(connector, folder) == ["file"])
+        eventually(lambda: _list(connector, folder) == ["file"])
 
     @needs(StreamConnector)
     @pytest.mark.parametrize("after", [0, 100, 100_000, len(BIG) - 1])
@@ -548,11 +565,3 @@ def _read_line(process: Process) -> bytes:
     while not line.endswith(b"\n") and (piece := process.read(1)):
         line += piece
     return line
-
-
-def _eventually(is_so: Callable[[], bool]) -> None:
-    """Wait until something is so; fail where it does not come about."""
-    end = time.monotonic() + PATIENCE
-    while not is_so():
-        assert time.monotonic() < end, "it did not come about"
-        time.sleep(0.05)
