@@ -70,7 +70,7 @@ def start(
     running = Running(job, request.header, 0, time.time(), out_of_memory_kills())
     pid = os.fork()
     if pid == 0:
-        _run(running, request, leave, announce)
+        run(running, request, leave, announce)
     return running._replace(pid=pid)
 
 
@@ -113,7 +113,7 @@ def conclude(
     return True
 
 
-def _run(running: Running, request: Message, leave: Callable[[], None], announce: Callable[[], None]) -> NoReturn:
+def run(running: Running, request: Message, leave: Callable[[], None], announce: Callable[[], None]) -> NoReturn:
     """Be the job's process: never returns, and leaves a response behind if it can."""
     job, header = running.job, running.request
     message = Message({})

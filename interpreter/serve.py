@@ -23,7 +23,9 @@ from .errors import FormatError
 from .job import Job
 from .responses import respond
 from .run import KILL_GRACE, Running, conclude, kill, read_request, start
+from .spare import Spare
 from .supervisor import assign, detach, is_for_batch
+from .wire import Message
 
 MOST_RUNNING = 64
 """Jobs that run at once; the others wait in their directories."""
@@ -113,6 +115,9 @@ class Server:
         self._client = True
         self._supervisor: Optional[int] = None
         """Where the supervisor of this line's durable jobs hears of further ones."""
+        self._spare: Optional[Spare] = None
+        """The process of the next job, once there has been one."""
+        self._has_forked = False
         self._ended, self._wakeup = os.pipe()
         self._answered, self._answers = os.pipe()
         for end in (self._ended, self._wakeup, self._answered):
@@ -139,7 +144,9 @@ class Server:
             if self._line and self._client:
                 self._write_stream()
             if not (self._client or self._running or self._waiting):
+                self._drop_spare()
                 return
+            self._keep_spare()
             reading = [self._ended, self._answered] + ([self._incoming] if self._client else [])
             writing = [self._outgoing] if (self._line or self._responses) and self._client else []
             readable, _, _ = select.select(reading, writing, [], self._pause())
@@ -203,6 +210,7 @@ class Server:
 
     def _preload(self, modules: List[str]) -> None:
         """Import modules for the calls to come; what does not go is left to the call that needs it."""
+        self._drop_spare()
         for name in modules:
             try:
                 importlib.import_module(name)
@@ -299,7 +307,7 @@ class Server:
         try:
             request = read_request(call.job)
             call.outputs = call.job.open_outputs()
-            call.running = start(call.job, request, self._leave, self._announce)
+            call.running = self._fork(call.job, request)
         except FormatError as error:
             respond(call.job, {}, "refused", started=began, reason="request", text=str(error))
             self._respond(call)
@@ -313,8 +321,35 @@ class Server:
         if walltime is not None:
             call.deadline = time.monotonic() + walltime
 
+    def _fork(self, job: Job, request: Message) -> Running:
+        spare, self._spare = self._spare, None
+        self._has_forked = True
+        if spare is not None:
+            with contextlib.suppress(BrokenPipeError):
+                return spare.start(job, request)
+        return start(job, request, self._leave, self._announce)
+
+    def _keep_spare(self) -> None:
+        """Fork the next job's process, once there has been a job and nobody waits for anything."""
+        if (
+            self._has_forked
+            and self._spare is None
+            and self._client
+            and not (self._line or self._responses or self._waiting)
+            and all(call.answered for call in self._running.values())
+        ):
+            with contextlib.suppress(OSError):  # then the job's own start will say so
+                self._spare = Spare(self._leave, self._announce)
+
+    def _drop_spare(self) -> None:
+        if self._spare is not None:
+            self._spare.close()
+            self._spare = None
+
     def _leave(self) -> None:
         """Be a job's process: give up what belongs to the server."""
+        if self._spare is not None:
+            self._spare.disown()
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
