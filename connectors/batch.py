@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import abc
 import enum
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -128,6 +129,16 @@ class BatchSystem(abc.ABC):
     def own_name(self, name: str) -> str:
         """Return the name that its jobs bear where a script asks for ``name``; some cut long ones."""
         return name
+
+    def launcher(self, resources: Resources) -> Sequence[str]:
+        """Return the words that start a command once for each task; none where there is one task."""
+        if resources.launcher == "none" or (resources.launcher is None and (resources.tasks or 1) == 1):
+            return []
+        return self.own_launcher(resources) if resources.launcher is None else shlex.split(resources.launcher)
+
+    def own_launcher(self, resources: Resources) -> Sequence[str]:
+        """Return the launcher where the user names none."""
+        return ["mpiexec", "-n", str(resources.tasks)]
 
     @abc.abstractmethod
     def cancel(self, ids: Sequence[str]) -> None:

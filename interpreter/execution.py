@@ -76,7 +76,7 @@ def _load(request: Message, types_by_name: Mapping[str, type]) -> Tuple[Callable
     except (FormatError, ValueRefused) as error:
         raise Refusal("arguments", "the arguments cannot be read here: {}".format(error)) from None
     if header["target"]["kind"] == "command":
-        return _become, arguments, keywords
+        return _become, list((header.get("launch") or {}).get("launcher", [])) + list(arguments), keywords
     return load_function(request, types_by_name), arguments, keywords
 
 

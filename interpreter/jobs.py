@@ -128,12 +128,25 @@ def retry(root: str, job_id: str, attempt: int) -> None:
         adopt([later.directory])
 
 
-def conclude(root: str, job_id: str, outcome: str, text: str) -> None:
+def conclude(root: str, job_id: str, outcome: str, text: str, details: Dict[str, Any]) -> None:
     """Finish a job that its batch system has ended and that has left no response itself."""
     job = _latest(root, job_id)
     if os.path.isdir(job.directory) and not job.finished():
+        said = _last_line(job.path("batch"))
         with contextlib.suppress(FormatError):
-            respond(job, read_request(job).header, outcome, started=0.0, text=text)
+            text = "{}: {}".format(text, said) if said else text
+            respond(job, read_request(job).header, outcome, started=0.0, text=text, **details)
+            job.compact(False)
+
+
+def _last_line(path: str) -> str:
+    """Return the last line of what a batch script has printed, which tells of a preamble that failed, say."""
+    try:
+        with open(path, "rb") as file:
+            lines = file.read()[-4096:].decode("utf-8", "replace").strip().splitlines()
+    except OSError:
+        return ""
+    return lines[-1].strip() if lines else ""
 
 
 def remove(root: str, ids: Sequence[str], remember: bool = False) -> None:

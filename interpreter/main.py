@@ -1,5 +1,6 @@
 """The interpreter's commands, as ``interpreter.sh`` and the client give them."""
 
+import contextlib
 import os
 import select
 import signal
@@ -104,6 +105,8 @@ def run_job(job: Job) -> int:
     if job.finished():
         return 0
     if job.claimed():
+        if is_for_batch(job) and job.runs():
+            return EXIT_UNKNOWN  # it was in the queue twice, and the node is not for waiting
         return _await_other(job)
     began = time.time()
     try:
@@ -112,6 +115,8 @@ def run_job(job: Job) -> int:
         respond(job, {}, "refused", started=began, reason="request", text=str(error))
         return 0
     if request.header.get("durable"):
+        if request.header.get("batch"):
+            _leave_directory(job)
         _supervise_here(job)
     elif not _oversee(start(job, request), request.header.get("walltime")):
         return _await_other(job)
@@ -126,6 +131,17 @@ def submit(directories: List[str]) -> int:
     for job in refused:
         sys.stderr.write("sremote: there is no job {}\n".format(job.directory))
     return EXIT_UNKNOWN if refused else 0
+
+
+def _leave_directory(job: Job) -> None:
+    """Let go of what a batch script has open in the job's directory: a file server could not remove that else."""
+    os.chdir("/")
+    null = os.open(os.devnull, os.O_WRONLY)
+    for number in (1, 2):
+        os.dup2(null, number)
+    os.close(null)
+    with contextlib.suppress(OSError):
+        os.unlink(job.path("batch"))
 
 
 def _supervise_here(job: Job) -> None:

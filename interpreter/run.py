@@ -121,7 +121,7 @@ def run(running: Running, request: Message, leave: Callable[[], None], announce:
     try:
         os.setsid()
         leave()
-        if header.get("launch"):
+        if header.get("launch") and header["target"]["kind"] != "command":
             outcome = carry_out_ranks(job, request, message, lambda: _enter(job, request))
         else:
             outcome = carry_out(request, message, lambda: _enter(job, request), settle)

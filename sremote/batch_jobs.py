@@ -2,87 +2,118 @@
 
 The batch system only starts ``interpreter.sh --job DIRECTORY`` on one of its nodes.
 The job's own files say first how it fares; what the batch system says counts where
-they are silent.  That the batch system is away is never a job's failure.
+they are silent.  That the batch system is away is never a job's failure.  Should a job
+be in its queue twice all the same, the one that comes second finds it claimed and ends.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import logging
 import posixpath
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sremote.connectors.batch import BatchJob, BatchScript, BatchState, BatchSystem, Resources
-from sremote.errors import LineError, NotInstalled, OutcomeUnknown
+from sremote.errors import HostError, LineError, UsageError
 from sremote.host import Host
 from sremote.index import JobRecord, now
+from sremote.interpreter.wire import Header
 from sremote.job_status import JobState
 
 if TYPE_CHECKING:
     from sremote.host_jobs import HostJobs
 
+log = logging.getLogger("sremote")
+
 PATIENCE = 30.0
 """Seconds for which a job may have ended for the batch system while its response is still on its way to be seen."""
+WALLTIME_MARGIN = 5.0
+"""Seconds, or a twentieth if that is less, by which a job stops itself before the batch system's limit would."""
 
-_WORDS = {
-    BatchState.CANCELLED: ("cancelled", ""),
-    BatchState.WALLTIME: ("walltime", "it was stopped at the time limit of its batch job"),
-    BatchState.OUT_OF_MEMORY: ("lost", "its batch job was ended for want of memory"),
-    BatchState.NODE_FAILED: ("lost", "its node failed"),
+_OUT_OF_MEMORY = {"signal": 9, "out_of_memory": True}
+_OUTCOMES: Mapping[BatchState, tuple[str, Mapping[str, Any]]] = {
+    BatchState.CANCELLED: ("cancelled", {}),
+    BatchState.WALLTIME: ("walltime", {}),
+    BatchState.OUT_OF_MEMORY: ("killed", _OUT_OF_MEMORY),
 }
-"""The outcome of a job that left no response, and its text, by how its batch job ended."""
+"""The outcome of a job that left no response, by how its batch job ended; ``lost`` where that is not here."""
 
 
 class BatchJobs:
-    """The jobs of one host that one batch system runs; ``scheduler`` as the user gave it."""
+    """The jobs of one host that its batch system runs."""
 
-    def __init__(self, host: Host, scheduler: str) -> None:
+    def __init__(self, host: Host, system: BatchSystem) -> None:
         self._host = host
-        self.system = batch_system(host, scheduler)
+        self.system = system
 
-    def start(self, record: JobRecord) -> str:
-        """Give an accepted job to the batch system, unless it is there already; return the batch system's id.
+    def complete(self, request: Header, resources: Resources) -> None:
+        """Put into a request's header what a batch job has more: its limit, and what starts its ranks."""
+        request["batch"] = True
+        limit_walltime(request, resources)
+        launcher = self.system.launcher(resources)
+        if launcher:
+            request["launch"] = {"launcher": list(launcher), "ranks": resources.tasks or 1}
 
-        Raises OutcomeUnknown where it gives no answer; the next look at the job tries again.
+    def start(self, record: JobRecord) -> dict[str, Any]:
+        """Give an accepted job to the batch system, unless it is there already; return what the index notes.
+
+        Where the batch system gives no answer, the next look at the job tries again.
+        Raises HostError and UsageError where it refuses.
         """
         script = self._script(record)
         try:
-            return self.system.submit(script)
-        except LineError as error:
-            first = error
-        try:
+            try:
+                return {"batch_id": self.system.submit(script)}
+            except LineError as error:
+                log.info("%s; looking whether job %s has arrived", error.message, record.id)
             found = self.system.find(script.name)
-            return self.system.submit(script) if found is None else found.id
-        except LineError:
-            raise OutcomeUnknown(
-                f"{self._host.where}: {self.system.name} gave no answer while job {record.id} was submitted: "
-                f"{first.message}",
-                f"It is looked for, and submitted if it is not there, by: sremote status {record.id}",
-                job_id=record.id,
-            ) from first
+            return {"batch_id": self.system.submit(script) if found is None else found.id}
+        except LineError as error:
+            return {"source": "scheduler", "reason": f"not known to be in the queue yet: {error.message}"}
 
-    def cancel(self, ids: Sequence[str]) -> None:
-        """Cancel batch jobs."""
-        self.system.cancel(ids)
+    def cancel(self, records: Sequence[JobRecord]) -> None:
+        """Take jobs out of the queue, or stop them; they have been told to end already."""
+        ids = [record.batch_id for record in records if record.batch_id is not None]
+        try:
+            self.system.cancel(ids)
+        except LineError as error:  # those that run stop by themselves, those that wait will find that they are ended
+            log.warning("%s", error.message)
 
     def refine(self, records: Sequence[JobRecord], seen: Mapping[str, dict[str, Any]], jobs: HostJobs) -> None:
         """Add to what has been ``seen`` of jobs what the batch system says of them."""
         try:
+            told = self.system.jobs([record.batch_id for record in records if record.batch_id is not None])
             for record in records:
-                if record.batch_id is None and seen[record.id]["state"] == JobState.QUEUED:
-                    found = self.system.find(_name(record))
-                    seen[record.id]["batch_id"] = self.start(record) if found is None else found.id
-            ids = {record.id: seen[record.id].get("batch_id", record.batch_id) for record in records}
-            told = self.system.jobs([batch_id for batch_id in ids.values() if batch_id is not None])
-        except (LineError, OutcomeUnknown) as error:
+                job = told.get(record.batch_id or "")
+                if job is None or job.name != self.system.own_name(_name(record)):  # ids are used again
+                    job = self._adopt(record, seen[record.id], jobs)
+                if job is not None:
+                    self._judge(record, job, seen[record.id], jobs)
+        except LineError as error:
             for record in records:
                 if seen[record.id]["source"] == "scheduler" or seen[record.id]["state"] == JobState.UNKNOWN:
-                    seen[record.id]["reason"] = f"{self.system.name} gives no answer: {error.message}"
-            return
-        for record in records:
-            job = told.get(ids[record.id] or "")
-            if job is not None and job.name == self.system.own_name(_name(record)):  # ids are used again
-                self._judge(record, job, seen[record.id], jobs)
+                    seen[record.id]["reason"] = error.message
+
+    def _adopt(self, record: JobRecord, seen: dict[str, Any], jobs: HostJobs) -> BatchJob | None:
+        """Look for a job that the batch system does not know by its id; submit it again where it is nowhere."""
+        found = self.system.find(_name(record))
+        if found is not None:
+            seen["batch_id"] = found.id
+            return found
+        seen.update(jobs.look(record))  # it may have begun meanwhile, or even ended
+        if seen["state"] == JobState.QUEUED:
+            if record.batch_id is not None:
+                log.warning("%s: job %s is submitted again: %s lost it", self._host.where, record.id, self.system.name)
+            try:
+                seen.update(self.start(record))
+            except (HostError, UsageError) as error:
+                self._conclude(record, seen, jobs, "refused", error.message, {"reason": "host"})
+        elif seen["state"] == JobState.UNKNOWN:
+            text = f"{seen['reason']}, and {self.system.name} has no such job"
+            self._conclude(record, seen, jobs, "lost", text, {})
+        return None
 
     def _judge(self, record: JobRecord, job: BatchJob, seen: dict[str, Any], jobs: HostJobs) -> None:
         if not job.state.ended:
@@ -96,33 +127,45 @@ class BatchJobs:
             seen.update(source="scheduler", beat_at=now(), reason=f"{self.system.name} says: {job.state.value}")
         elif now() - record.beat_at < PATIENCE:
             seen.update(source="scheduler", beat_at=record.beat_at)
+        elif (twin := self.system.find(_name(record))) is not None and not twin.state.ended:
+            seen.update(batch_id=twin.id, source="scheduler", beat_at=None)
         else:
-            outcome, text = _WORDS.get(job.state, ("lost", f"its batch job has ended ({job.state.value}) without it"))
-            jobs.ask("conclude", record.id, outcome, f"{text}: {job.reason}" if text and job.reason else text)
-            seen.update(source="scheduler", beat_at=record.beat_at)
+            outcome, details = _OUTCOMES.get(job.state, ("lost", {}))
+            why = f"{job.state.value}, {job.reason}" if job.reason else job.state.value
+            text = f"its batch job {job.id} has ended without a response ({why})"
+            self._conclude(record, seen, jobs, outcome, text, details)
+
+    @staticmethod
+    def _conclude(
+        record: JobRecord, seen: dict[str, Any], jobs: HostJobs, outcome: str, text: str, details: Mapping[str, Any]
+    ) -> None:
+        """Have the host write a response, as nobody else will; one that is there meanwhile counts instead."""
+        jobs.ask("conclude", record.id, outcome, text, dict(details))
+        seen.update(jobs.look(record))
 
     def _script(self, record: JobRecord) -> BatchScript:
         probe = self._host.probe()
         directory = posixpath.join(probe.root, "jobs", record.attempt_id)
         interpreter = posixpath.join(probe.interpreter, "interpreter.sh")
         command = ["env", f"SREMOTE_PYTHON={probe.python}", "sh", interpreter, "--job", directory]
-        return BatchScript(_name(record), command, Resources(**json.loads(record.resources)), directory)
+        resources = resources_of(record)
+        lines = [line for line in (self._host.preamble, resources.preamble) if line]
+        resources = dataclasses.replace(resources, preamble="\n".join(lines) or None)
+        comment = "".join(letter for letter in record.target if letter.isprintable())
+        return BatchScript(_name(record), command, resources, directory, comment)
+
+
+def limit_walltime(request: Header, resources: Resources) -> None:
+    """Have a job stop itself in good time before the batch system would, as it then still says so itself."""
+    if resources.walltime is not None:
+        limit = resources.walltime - min(WALLTIME_MARGIN, resources.walltime / 20)
+        request["walltime"] = min(limit, request.get("walltime") or limit)
+
+
+def resources_of(record: JobRecord) -> Resources:
+    """Return what a job asks of its batch system."""
+    return Resources(**json.loads(record.resources))
 
 
 def _name(record: JobRecord) -> str:
     return f"sremote-{record.attempt_id}"
-
-
-def find_batch_system(host: Host, scheduler: str) -> BatchSystem | None:
-    """Return a host's batch system: its connector's own, or the scheduler there; None where it has none."""
-    from sremote.schedulers.detection import find_batch_system as find
-
-    return find(host, scheduler)
-
-
-def batch_system(host: Host, scheduler: str) -> BatchSystem:
-    """Return a host's batch system.  Raises NotInstalled where it has none of that name."""
-    system = find_batch_system(host, scheduler)
-    if system is None:
-        raise NotInstalled(f"{host.where}: it has no batch system", "Leave out scheduler=... to run on it directly.")
-    return system

@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sremote import trees
-from sremote.batch_jobs import BatchJobs, find_batch_system
-from sremote.errors import LineError, UsageError
+from sremote.batch_jobs import BatchJobs, limit_walltime
+from sremote.errors import HostError, LineError, SchedulerAway, UsageError
 from sremote.exchange import FileExchange
 from sremote.host import Host
 from sremote.hosts import HostSettings
@@ -26,6 +26,8 @@ LONGEST_LABEL = 200
 """Characters of what a job runs that the index keeps, for people."""
 SMALL = 1 << 20
 """Bytes of a response that comes with the answer; a larger one is fetched as a file."""
+STOP_PATIENCE = 3.0
+"""Seconds for which the end of a job is awaited that a batch system was told to cancel."""
 BEAT_PATIENCE = 60.0
 """Seconds without a new heartbeat after which nobody knows whether a job lives; six heartbeats."""
 
@@ -44,7 +46,7 @@ class HostJobs:
         self.index: Index = index()
         self._exchange = exchange
         self._call = call
-        self._batches: dict[str, BatchJobs] = {}
+        self._batches: dict[str, BatchJobs | None] = {}
         self._lock = threading.Lock()
 
     @property
@@ -55,7 +57,7 @@ class HostJobs:
 
     def submit_one(self, job_id: str, request: Message, wishes: Wishes) -> JobRecord:
         """Submit a job whose request is whole but for what is durable about it; return its record."""
-        resources = wishes.checked_resources()
+        resources = wishes.read_resources()
         record = JobRecord(
             job_id,
             self.host.name,
@@ -65,15 +67,18 @@ class HostJobs:
             kind="command" if request.header["target"]["kind"] == "command" else "call",
             outputs=json.dumps(list(wishes.outputs)),
         )
-        if wishes.scheduler is not None:
-            scheduler = self._scheduler(wishes.scheduler)
-            record = dataclasses.replace(record, scheduler=scheduler, resources=json.dumps(resources))
+        batch = None if wishes.scheduler is None else self.batch(wishes.scheduler)
+        if batch is not None:
+            resources = dataclasses.replace(resources, after=self._dependencies(resources.after, batch.system.name))
+            batch.complete(request.header, resources)
+            asked = json.dumps(dataclasses.asdict(resources))
+            record = dataclasses.replace(record, scheduler=batch.system.name, resources=asked)
+        else:
+            limit_walltime(request.header, resources)
         if wishes.needs_folder:
             record = dataclasses.replace(record, folder=f"work/{job_id}")
             self._send_files(posixpath.join(self.root, f"work/{job_id}"), wishes, request)
         request.header.update(durable=True, retries=wishes.retries)
-        if record.scheduler is not None:
-            request.header["batch"] = True
         self.submit({job_id: request}, [record])
         return self.index.get(job_id) or record
 
@@ -91,11 +96,46 @@ class HostJobs:
             trees.push(self.host, path, posixpath.join(folder, name))
         request.header["surroundings"]["cwd"] = folder
 
-    def _scheduler(self, wanted: str) -> str | None:
-        """Return the name of the batch system that is meant; None for ``auto`` where there is none."""
+    def batch(self, scheduler: str) -> BatchJobs | None:
+        """Return the batch system of that name, or ``auto``, with this host's jobs; None where it has none.
+
+        Raises as ``find_batch_system``.
+        """
+        from sremote.schedulers.detection import find_batch_system
+
         self._exchange.prepare()
-        system = find_batch_system(self.host, wanted)
-        return None if system is None else system.name
+        with self._lock:
+            if scheduler not in self._batches:
+                system = find_batch_system(self.host, scheduler)
+                self._batches[scheduler] = None if system is None else BatchJobs(self.host, system)
+            return self._batches[scheduler]
+
+    def _batch_of(self, record: JobRecord) -> BatchJobs:
+        """Return the batch system that runs a job."""
+        found = self.batch(record.scheduler or "")
+        assert found is not None  # only "auto" may find none, and a record has the name that was found for it
+        return found
+
+    def _dependencies(self, after: Sequence[str], scheduler: str) -> list[str]:
+        """Return the batch system's ids of the jobs that must have succeeded first; ids that are not ours stay."""
+        records = [record for record in map(self.index.get, after) if record is not None]
+        known = {record.id for record in records}
+        found = [job_id for job_id in after if job_id not in known]
+        for record in records:
+            where = f"{self.host.where}: job {record.id}"
+            if record.settings != self.settings or record.scheduler != scheduler:
+                raise UsageError(f"{where} is not with {scheduler} here, so none can wait for it", "Wait for it here.")
+            status = self.refresh([record])[record.id]
+            batch_id = (self.index.get(record.id) or record).batch_id
+            if status.state.ended and status.state != JobState.SUCCEEDED:
+                raise UsageError(
+                    f"{where} is {status.state}, so what comes after it would never run", "Retry it first."
+                )
+            if not status.state.ended:
+                if batch_id is None:
+                    raise SchedulerAway(f"{where} is not known to be in the queue yet", "Try again in a while.")
+                found.append(batch_id)
+        return found
 
     def adopt(self, job_id: str) -> JobRecord:
         """Return the record of a job of this host; one that this index does not know is noted in it."""
@@ -115,15 +155,17 @@ class HostJobs:
         )
         for record in records:
             if record.scheduler is not None:
-                self.index.update([(record.id, {"batch_id": self.batch(record).start(record)})])
+                self._start(record)
 
-    def batch(self, record: JobRecord) -> BatchJobs:
-        """Return the batch system that runs a job."""
-        assert record.scheduler is not None
-        with self._lock:
-            if record.scheduler not in self._batches:
-                self._batches[record.scheduler] = BatchJobs(self.host, record.scheduler)
-            return self._batches[record.scheduler]
+    def _start(self, record: JobRecord) -> None:
+        """Give an accepted job to its batch system; leave nothing of one that is refused."""
+        try:
+            self.index.update([(record.id, self._batch_of(record).start(record))])
+        except (HostError, UsageError):
+            if record.attempt == 1:
+                self.ask("remove", [record.id])
+                self.index.remove([record.id])
+            raise
 
     def refresh(self, records: Sequence[JobRecord], wait: float = 0.0) -> dict[str, JobStatus]:
         """Return how jobs are now, by id, all with one request; those that have ended are not asked for.
@@ -155,10 +197,13 @@ class HostJobs:
 
     def cancel(self, records: Sequence[JobRecord]) -> None:
         """Stop jobs, wherever they are."""
-        for record in records:
-            if record.scheduler is not None and record.batch_id is not None:
-                self.batch(record).cancel([record.batch_id])
         answers = self.ask("cancel", [record.id for record in records])
+        in_batch = [record for record in records if record.batch_id is not None]
+        for scheduler in {record.scheduler for record in in_batch}:
+            those = [record for record in in_batch if record.scheduler == scheduler]
+            self._batch_of(those[0]).cancel(those)
+        if in_batch:  # most have ended a moment after that
+            answers.update(self.ask("attend", [record.id for record in in_batch], STOP_PATIENCE))
         self.index.update((record.id, self._judge(record, answers[record.id])) for record in records)
 
     def fetch(self, record: JobRecord) -> bytes | memoryview:
@@ -180,9 +225,7 @@ class HostJobs:
         fields = {"attempt": attempt, "state": JobState.QUEUED, "reason": "", "fetched": 0, "observed_at": now()}
         self.index.update([(record.id, {**fields, "beat": None, "beat_at": None, "batch_id": None})])
         if record.scheduler is not None:
-            changed = self.index.get(record.id)
-            assert changed is not None
-            self.index.update([(record.id, {"batch_id": self.batch(record).start(changed)})])
+            self._start(self.index.get(record.id) or record)
 
     def remove(self, records: Sequence[JobRecord]) -> None:
         """Remove jobs from the host."""
@@ -201,6 +244,10 @@ class HostJobs:
     def ask(self, function: str, *args: Any) -> Any:
         """Call a function of the far side's ``jobs``."""
         return self._call("jobs", function, self.root, *args)
+
+    def look(self, record: JobRecord) -> dict[str, Any]:
+        """Return what the index would note of a job, as its host alone sees it now."""
+        return self._judge(record, self.ask("attend", [record.id])[record.id])
 
     def _judge(self, record: JobRecord, entry: Mapping[str, Any]) -> dict[str, Any]:
         """Return what the index notes, given what the host says of a job."""
@@ -239,4 +286,4 @@ class HostJobs:
             asked = [record for record in records if record.scheduler == scheduler]
             asked = [record for record in asked if not JobState(seen[record.id]["state"]).ended]
             if asked:
-                self.batch(asked[0]).refine(asked, seen, self)
+                self._batch_of(asked[0]).refine(asked, seen, self)

@@ -38,7 +38,7 @@ class Wishes:
                 raise UsageError(f"{name!r} leads out of the job's folder", "Name it relative to that folder.")
         if self.scheduler is None and self.resources is not None:
             raise UsageError("resources are what a scheduler gives", "Say scheduler='auto', or leave them out.")
-        self.checked_resources()
+        self.read_resources()
 
     @property
     def needs_folder(self) -> bool:
@@ -54,19 +54,16 @@ class Wishes:
                 raise UsageError(f"there is no file {path}")
         return {name: Path(path) for name, path in named.items()}
 
-    def checked_resources(self) -> dict[str, Any]:
-        """Return the resources that differ from the batch system's own choice, as plain data."""
+    def read_resources(self) -> Resources:
+        """Return what it asks of a batch system; its time limit is that of the job where no other is given."""
         from sremote.schedulers.resources import read_resources
 
         asked = read_resources(self.resources)
+        if asked.array is not None:
+            raise UsageError("an array is many jobs", "For a function of many items: client.map.")
         if asked.walltime is None and self.walltime is not None:
-            asked = dataclasses.replace(asked, walltime=self.walltime)
-        default = Resources()
-        return {
-            name: list(value) if isinstance(value, tuple | list) else value
-            for name, value in dataclasses.asdict(asked).items()
-            if value != getattr(default, name)
-        }
+            return dataclasses.replace(asked, walltime=self.walltime)
+        return asked
 
 
 def command_request(argv: Sequence[str], stdin: bytes) -> Message:

@@ -92,14 +92,6 @@ class Adapter(abc.ABC):
         """Return ``name`` as the scheduler keeps it, where it has its own idea of names."""
         return name
 
-    def launcher(self, resources: Resources) -> Sequence[str]:
-        """Return the words that start a command once for each task; none where there is one task."""
-        if resources.launcher == "none" or (resources.launcher is None and (resources.tasks or 1) == 1):
-            return []
-        if resources.launcher is not None:
-            return shlex.split(resources.launcher)
-        return self.own_launcher(resources)
-
     def own_launcher(self, resources: Resources) -> Sequence[str]:
         """Return the launcher where the user names none."""
         return ["mpiexec", "-n", str(resources.tasks)]

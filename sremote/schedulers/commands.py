@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from sremote.connectors.base import Completed
-from sremote.connectors.batch import BatchJob, BatchScript, BatchState, BatchSystem
+from sremote.connectors.batch import BatchJob, BatchScript, BatchState, BatchSystem, Resources
 from sremote.connectors.errors import HostError, LineTimeout, SchedulerAway
 from sremote.interpreter.errors import SremoteError
 from sremote.schedulers.adapter import Adapter, Answer, Command
@@ -75,12 +75,17 @@ class CommandBatchSystem(BatchSystem):
         """Return a name as the scheduler keeps it."""
         return self.adapter.job_name(name)
 
+    def own_launcher(self, resources: Resources) -> Sequence[str]:
+        """Return the scheduler's own launcher."""
+        return self.adapter.own_launcher(resources)
+
     def find(self, name: str) -> BatchJob | None:
-        """Look for a job by name: the newest, of those that have not been cancelled if there are any."""
+        """Look for a job by name: the newest of those that have not ended, else of those that were not cancelled."""
         wanted = self.own_name(name)
         found = [job for job in self._ask(self.adapter.find_command(name)) if job.name == wanted]
-        alive = [job for job in found if job.state is not BatchState.CANCELLED]
-        return (alive or found)[-1] if found else None
+        alive = [job for job in found if not job.state.ended]
+        ended = [job for job in found if job.state is not BatchState.CANCELLED]
+        return next((jobs[-1] for jobs in (alive, ended, found) if jobs), None)
 
     def cancel(self, ids: Sequence[str]) -> None:
         """Cancel jobs; see ``BatchSystem``."""

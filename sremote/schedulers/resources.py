@@ -122,10 +122,19 @@ def _line(key: str, value: object) -> str:
 
 def _list(key: str, value: object) -> tuple[str, ...]:
     if isinstance(value, str):
-        return tuple(value.splitlines()) if key == "extra" else (value,)
+        return tuple(value.splitlines())
     if isinstance(value, Sequence) and all(isinstance(each, str) for each in value):
         return tuple(value)
     raise UsageError(f"{key!r} is {value!r}, which is not a list of texts")
+
+
+def _ids(key: str, value: object) -> tuple[str, ...]:
+    """Return the ids of jobs, which may be given as such."""
+    given = [value] if isinstance(value, str) or not isinstance(value, Sequence) else value
+    found = tuple(each if isinstance(each, str) else getattr(each, "id", None) for each in given)
+    if not all(isinstance(each, str) and re.fullmatch(r"[\w.;\[\]-]+", each) for each in found):
+        raise UsageError(f"{key!r} is {value!r}, which is not a list of jobs", "Give jobs, or their ids.")
+    return tuple(str(each) for each in found)
 
 
 def _yes_or_no(key: str, value: object) -> bool:
@@ -147,7 +156,7 @@ _READERS: dict[str, Callable[[str, object], object]] = {
     "account": _word,
     "array": _count,
     "at_once": _count,
-    "after": _list,
+    "after": _ids,
     "requeue": _yes_or_no,
     "extra": _list,
     "preamble": _text,

@@ -2,9 +2,11 @@
 
 import pytest
 
+import sremote
 from sremote.connectors.batch import BatchScript, BatchState, Resources
 from sremote.errors import HostError, SchedulerAway, UsageError
 from sremote.schedulers.adapter import Adapter, Answer
+from sremote.schedulers.commands import CommandBatchSystem
 from sremote.schedulers.registry import make_adapter, scheduler_names
 from sremote.schedulers.resources import read_resources
 from tests.schedulers import answers
@@ -149,11 +151,11 @@ def test_an_array_of_one_is_a_plain_job_to_pbs() -> None:
     ],
 )
 def test_tasks_are_started_by_the_scheduler_s_launcher(scheduler: str, launcher: str) -> None:
-    adapter = make_adapter(scheduler)
-    assert adapter.launcher(Resources(tasks=8, cores=3)) == launcher.split()
-    assert adapter.launcher(Resources(tasks=8, launcher="jsrun -n 8 -a '1 2'")) == ["jsrun", "-n", "8", "-a", "1 2"]
-    assert adapter.launcher(Resources(tasks=8, launcher="none")) == []
-    assert adapter.launcher(Resources(tasks=1)) == adapter.launcher(Resources()) == []
+    batch = CommandBatchSystem(make_adapter(scheduler), sremote.connect("local:").host.execute, "local")
+    assert batch.launcher(Resources(tasks=8, cores=3)) == launcher.split()
+    assert batch.launcher(Resources(tasks=8, launcher="jsrun -n 8 -a '1 2'")) == ["jsrun", "-n", "8", "-a", "1 2"]
+    assert batch.launcher(Resources(tasks=8, launcher="none")) == []
+    assert batch.launcher(Resources(tasks=1)) == batch.launcher(Resources()) == []
 
 
 @pytest.mark.parametrize(

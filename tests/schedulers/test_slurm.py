@@ -148,9 +148,8 @@ def test_a_job_whose_dependency_fails_is_cancelled(batch: BatchSystem, tmp_path:
 
 
 def test_tasks_are_started_on_all_nodes_by_the_launcher(batch: BatchSystem, tmp_path: Path) -> None:
-    assert isinstance(batch, CommandBatchSystem)
     script = script_of(tmp_path, [], nodes=2, tasks=4, memory="100M")
-    command = [*batch.adapter.launcher(script.resources), *shell("echo $SLURMD_NODENAME")]
+    command = [*batch.launcher(script.resources), *shell("echo $SLURMD_NODENAME")]
 
     job_id = batch.submit(script_of(tmp_path, command, nodes=2, tasks=4, memory="100M"))
 
