@@ -37,6 +37,7 @@ from sremote.surroundings import Surroundings, surroundings_header
 from sremote.version import __version__
 
 if TYPE_CHECKING:
+    from sremote.batch import Batch
     from sremote.installer import InstallReport
     from sremote.mailbox import Mailbox, MailboxOptions
 
@@ -179,11 +180,28 @@ class Client:
 
     def submit_function(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Job:
         """Submit a function of this program, as ``submit``; it goes there as with ``call_function``."""
+        return self.submit_with(Wishes(getattr(function, "__qualname__", repr(function))), function, args, kwargs)
+
+    def submit_with(
+        self, wishes: Wishes, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> Job:
+        """Submit a function of this program with the ``wishes`` that the job is to have."""
         self._exchange.prepare()
         request = Message({})
         target = add_function(request, function, self.host, allowed_types, (args, kwargs))
-        wishes = Wishes(getattr(function, "__qualname__", repr(function)))
         return self._submit(request, target, list(args), kwargs, {}, wishes)
+
+    def batch(self, scheduler: str = "auto", **resources: Any) -> Batch:
+        """Return the host's batch system as a place to submit to, with what its jobs ask for.
+
+        ``scheduler`` is slurm, pbs, lsf, sge, flux, or auto for the one that is there;
+        ``resources`` are nodes, tasks, cores, memory, gpus, walltime, queue, account,
+        after, requeue, extra, preamble, launcher: see docs/schedulers.md.  Raises
+        UsageError where one of them cannot be.
+        """
+        from sremote.batch import Batch
+
+        return Batch(self, scheduler, resources)
 
     def submit_command(
         self,
