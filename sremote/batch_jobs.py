@@ -29,6 +29,8 @@ log = logging.getLogger("sremote")
 
 PATIENCE = 30.0
 """Seconds for which a job may have ended for the batch system while its response is still on its way to be seen."""
+FIRST_WAIT = 1.0
+"""Seconds between two questions about a job that has just been submitted."""
 WALLTIME_MARGIN = 5.0
 """Seconds, or a twentieth if that is less, by which a job stops itself before the batch system's limit would."""
 
@@ -153,6 +155,17 @@ class BatchJobs:
         resources = dataclasses.replace(resources, preamble="\n".join(lines) or None)
         comment = "".join(letter for letter in record.target if letter.isprintable())
         return BatchScript(_name(record), command, resources, directory, comment)
+
+
+def longest_wait(records: Sequence[JobRecord]) -> float:
+    """Return for how many seconds to await news from the host before the batch system is asked again.
+
+    Young jobs are asked for often, old ones seldom; those that have ended for the
+    batch system soon.
+    """
+    if any(record.source == "scheduler" and record.beat_at is not None for record in records):
+        return FIRST_WAIT
+    return max(FIRST_WAIT, (now() - max(record.submitted_at for record in records)) / 8)
 
 
 def limit_walltime(request: Header, resources: Resources) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sremote import trees
-from sremote.batch_jobs import BatchJobs, limit_walltime
+from sremote.batch_jobs import BatchJobs, limit_walltime, longest_wait
 from sremote.errors import HostError, LineError, SchedulerAway, UsageError
 from sremote.exchange import FileExchange
 from sremote.host import Host
@@ -177,6 +177,9 @@ class HostJobs:
         if not open_records:
             return found
         drops = self.index.to_drop(self.settings)
+        in_batch = [record for record in open_records if record.scheduler is not None]
+        if in_batch:
+            wait = min(wait, longest_wait(in_batch))
         answers = self.ask(
             "attend",
             [record.id for record in open_records],
