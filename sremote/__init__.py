@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from sremote.errors import SremoteError
     from sremote.job_handle import Job, job, jobs
     from sremote.job_status import JobState, JobStatus
+    from sremote.queue import Queue
     from sremote.response import Response
     from sremote.session import Session
+    from sremote.tasks import Task
     from sremote.version import __version__
 
 _PLACES = {
@@ -31,9 +33,11 @@ _PLACES = {
     "JobState": "job_status",
     "JobStatus": "job_status",
     "Leftover": "answers",
+    "Queue": "queue",
     "Response": "response",
     "Session": "session",
     "SremoteError": "errors",
+    "Task": "tasks",
     "__version__": "version",
     "allow": "allowed",
     "connect": "connection",
@@ -49,9 +53,11 @@ __all__ = [
     "JobState",
     "JobStatus",
     "Leftover",
+    "Queue",
     "Response",
     "Session",
     "SremoteError",
+    "Task",
     "__version__",
     "allow",
     "connect",

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from sremote.batch import Batch
     from sremote.installer import InstallReport
     from sremote.mailbox import Mailbox, MailboxOptions
+    from sremote.queue import Queue
+    from sremote.tasks import QueueStatus
 
 _FAR_SIDE = "sremote_interpreter"
 
@@ -284,6 +286,18 @@ class Client:
         A file goes into a folder that is here.  Raises FileMissing where ``remote`` is not there.
         """
         return trees.pull(self.host, remote, Path(local), **how)
+
+    def queue(self, name: str) -> Queue:
+        """Return a queue of tasks on the host; it is made when something is added to it."""
+        from sremote.queue import Queue
+
+        return Queue(self, name)
+
+    def queues(self) -> list[QueueStatus]:
+        """Return the queues that are on the host, and how they are."""
+        from sremote.queue import queue_status
+
+        return [queue_status(one) for one in self._ask("queue_requests", "queues", self._probe().root)]
 
     def facts(self) -> Facts:
         """Return what the host is: Python, platform, home, scheduler, file system, free space."""

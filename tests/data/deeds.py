@@ -51,6 +51,14 @@ def note(path, value=None):
     return value
 
 
+def note_number(path, number, seconds=0):
+    """Append a number's line to a file, take a while, and return the number."""
+    with open(path, "ab", buffering=0) as file:
+        file.write(b"%d\n" % number)
+    time.sleep(seconds)
+    return number
+
+
 def note_and_wait(path, until, value=None):
     note(path)
     while not os.path.exists(until):

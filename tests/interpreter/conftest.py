@@ -1,11 +1,13 @@
 """Far sides: this Python and the oldest one for what is told in detail, every Python for a whole round."""
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.interpreter.far_side import FarSide
+from tests.interpreter.queue_side import QueueSide
 from tests.kit.pythons import Python, installed_pythons
 
 THIS = Python("this", sys.version_info[1], Path(sys.executable))
@@ -28,3 +30,11 @@ def each_far_side(request: pytest.FixtureRequest, tmp_path: Path) -> FarSide:
 def this_side(tmp_path: Path) -> FarSide:
     """A far side on this Python, which has numpy."""
     return FarSide(Path(sys.executable), tmp_path)
+
+
+@pytest.fixture
+def queue(tmp_path: Path) -> Iterator[QueueSide]:
+    """A queue, and workers that are killed at the end."""
+    side = QueueSide(tmp_path)
+    yield side
+    side.close()
