@@ -23,7 +23,7 @@ from .queue_state import (
     locate,
 )
 from .queue_store import QueueMissing, Store
-from .queue_tasks import TaskReader, check_tasks, read_after
+from .queue_tasks import StoredTask, TaskReader, check_tasks, read_after
 from .queue_workers import is_gone
 from .wire import Header, Message, parse
 
@@ -106,13 +106,10 @@ def tasks(root: str, name: str, select: Header, limit: Optional[int]) -> List[Tu
     state = store.load()
     chosen = _selected(store, state, select)[:limit]
     records = _last_records(store, chosen)
-    segments: Dict[int, TaskReader] = {}
+    segments = _Segments(store)
     found = []
     for task in chosen:
-        segment = locate(state.segments, task)
-        if segment.entry not in segments:
-            segments[segment.entry] = store.segment(segment.entry)
-        stored = segments[segment.entry][task - segment.first]
+        stored = segments.find(task)
         worker = _worker_of(state, task)
         found.append(
             (
@@ -134,8 +131,8 @@ def tasks(root: str, name: str, select: Header, limit: Optional[int]) -> List[Tu
 def results(root: str, name: str, select: Header) -> "tuple[List[Tuple[Any, ...]], List[int]]":
     """Return the results of finished tasks, and the tasks whose results did not fit this answer.
 
-    Each: number, outcome, status, when it ended, how long it took, and the result's
-    message, which may be empty.  Tasks that have not finished are left out.
+    Each: number, whether it is a command, outcome, status, when it ended, how long it
+    took, and the result's message, which may be empty.  Tasks that have not finished are left out.
     """
     store = Store(root, name)
     state = store.load()
@@ -143,18 +140,19 @@ def results(root: str, name: str, select: Header) -> "tuple[List[Tuple[Any, ...]
     records = _last_records(store, chosen)
     found: List[Tuple[Any, ...]] = []
     size = 0
-    reader = ResultReader(store.folder)
+    reader, segments = ResultReader(store.folder), _Segments(store)
     for task in chosen:
         record = records[task]
+        is_command = segments.find(task).target["kind"] in ("command", "shell")
         if record is None:
-            found.append((task, "lost", 0, 0.0, 0.0, b""))
+            found.append((task, is_command, "lost", 0, 0.0, 0.0, b""))
             continue
         data = reader.read(state.workers_of[task], record)
         size += len(data) + RECORD.size
         if found and size > ANSWER:
             break
         outcome = ENDS[record.end] if len(data) == record.length else "lost"
-        found.append((task, outcome, record.status, record.time, record.seconds, data))
+        found.append((task, is_command, outcome, record.status, record.time, record.seconds, data))
     reader.close()
     return found, chosen[len(found) :]
 
@@ -292,6 +290,21 @@ def _give_up(
         taken.update(recovered=len(started) + len(unstarted), failed=len(failed), worker=_about(worker))
         return entry
     return None
+
+
+class _Segments:
+    """Finds tasks as they were added."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._readers: Dict[int, TaskReader] = {}
+
+    def find(self, task: int) -> StoredTask:
+        segment = locate(self._store.state.segments, task)
+        reader = self._readers.get(segment.entry)
+        if reader is None:
+            reader = self._readers[segment.entry] = self._store.segment(segment.entry)
+        return reader[task - segment.first]
 
 
 def _change_tasks(root: str, name: str, kind: str, choose: Any, **header: Any) -> int:

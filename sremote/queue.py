@@ -99,7 +99,7 @@ class Queue:
 
     def results(
         self, tasks: Numbers = None, *, state: str | Sequence[str] | None = None, exit_status: int | None = None
-    ) -> dict[int, Response]:
+    ) -> dict[int, TaskResult]:
         """Return what finished tasks have left, by number.
 
         Of a response, ``result()`` is the value of a call or raises what it raised;
@@ -107,10 +107,10 @@ class Queue:
         16 KiB that it printed.
         """
         selection = _selection(tasks, state, exit_status)
-        found: dict[int, Response] = {}
+        found: dict[int, TaskResult] = {}
         while True:
             rows, left = self._ask("results", selection)
-            found.update((number, self._response(number, *row)) for number, *row in rows)
+            found.update((number, self._result(number, *row)) for number, *row in rows)
             if not left:
                 return found
             selection = {"numbers": left}
@@ -126,7 +126,7 @@ class Queue:
                 f"{self._where}: task {task} has no result",
                 f"See how it is: sremote queue tasks {self.client.host.name} {self.name} {task}",
             )
-        return found.exit_status() if found.outcome == "exited" else found.result()
+        return found.exit_status() if found.is_command else found.result()
 
     def work(self, workers: int = 1, *, walltime: float | None = None) -> int:
         """Work on the queue in a call, until nothing is left to do; return how many tasks were done.
@@ -355,19 +355,24 @@ class Queue:
             return f"{target.get('module')}.{target.get('function')}(…)"
         return describe(target, args, kwargs)
 
-    def _response(
-        self, number: int, outcome: str, status: int, finished: float, seconds: float, data: bytes
-    ) -> Response:
-        """Return a task's result as the response of a job, which it is but for what all responses have."""
+    def _result(
+        self, number: int, is_command: bool, outcome: str, status: int, finished: float, seconds: float, data: bytes
+    ) -> TaskResult:
         message = parse(data) if data else Message({"outcome": outcome})
         if outcome == "returned" and not data:
             message.sections = list(NONE)
         if outcome in ("exited", "killed"):
             message.header["status" if outcome == "exited" else "signal"] = status
-        job_id = f"{self.name}/{number}"
-        times = {"started": finished - seconds, "finished": finished}
-        message.header.update(id=job_id, kind="response", format=1, times=times)
-        return Response(self.client.host.name, job_id, message, allowed_types, trust=False)
+        message.header["times"] = {"started": finished - seconds, "finished": finished}
+        return TaskResult(self.client.host.name, f"{self.name}/{number}", message, is_command)
+
+
+class TaskResult(Response):
+    """What a finished task has left: a response, with the end of what it printed."""
+
+    def __init__(self, host: str, name: str, message: Message, is_command: bool) -> None:
+        super().__init__(host, name, message, allowed_types, trust=False)
+        self.is_command = is_command
 
 
 def _before(walltime: float) -> float:
@@ -375,11 +380,12 @@ def _before(walltime: float) -> float:
     return walltime - min(max(2.0, walltime / 20), 60.0, walltime / 2)
 
 
-def _with_cores(resources: Resources | Mapping[str, Any] | None, workers: int) -> Resources | Mapping[str, Any]:
+def _with_cores(resources: Resources | Mapping[str, Any] | None, workers: int) -> Resources:
     """Return resources with a core for each worker where they do not tell how many."""
-    if isinstance(resources, Resources):
-        return resources if resources.cores is not None else dataclasses.replace(resources, cores=workers)
-    return {"cores": workers, **(resources or {})}
+    from sremote.schedulers.resources import read_resources
+
+    found = read_resources(resources)
+    return found if found.cores is not None else dataclasses.replace(found, cores=workers)
 
 
 def queue_status(found: Mapping[str, Any]) -> QueueStatus:

@@ -37,6 +37,7 @@ _COMMANDS = {
     "retry": "sremote.cli.jobs:retry",
     "push": "sremote.cli.files:push",
     "pull": "sremote.cli.files:pull",
+    "queue": "sremote.cli.queue:queue",
     "install": "sremote.cli.install:install",
     "hosts": "sremote.cli.hosts:hosts",
     "doctor": "sremote.cli.doctor:doctor",
