@@ -11,6 +11,7 @@ from sremote.discovery import Location, find_location
 from sremote.exchanges import with_execute
 from sremote.host import DEFAULT_ROOT, Host
 from sremote.hosts import HostSettings, find_host
+from sremote.session import Session
 
 
 def connect(
@@ -24,6 +25,7 @@ def connect(
     login_env: bool | None = None,
     application: str | None = None,
     preload: Sequence[str] | None = None,
+    via: str | Client | Session | None = None,
     **connector_options: object,
 ) -> Client:
     """Connect to a host and return a client for it.
@@ -37,7 +39,8 @@ def connect(
     python``.  ``trust`` lets code come back from that host (default: data only).
     ``login_env`` gives calls the user's login environment.  ``application`` names a
     shared installation that the host's ``location.json`` knows.  ``preload`` names
-    modules that the host imports once, so that calls find them imported.  All other
+    modules that the host imports once, so that calls find them imported.  ``via`` is a
+    host on the way: a name or address, a client or a session of it.  All other
     keywords are the connector's own options.
 
     Raises LineError where the host cannot be reached or refuses the sign-in,
@@ -52,22 +55,34 @@ def connect(
         login_env=login_env,
         application=application,
         preload=None if preload is None else tuple(preload),
+        via=via if isinstance(via, str) else via.host.name if via is not None else None,
         connector=connector_options,
     )
-    return open_client(settings)
+    return open_client(settings, None if isinstance(via, str) else via)
 
 
-def open_client(settings: HostSettings) -> Client:
-    """Connect to the host that ``settings`` describe, and return a client for it."""
-    return Client(open_host(settings), trust=settings.trust, login_env=settings.login_env, settings=settings)
+def open_client(settings: HostSettings, near: Client | Session | None = None) -> Client:
+    """Connect to the host that ``settings`` describe, through ``near`` if that is given, and return a client for it."""
+    return Client(open_host(settings, near), trust=settings.trust, login_env=settings.login_env, settings=settings)
 
 
-def open_host(settings: HostSettings) -> Host:
-    """Connect to the host that ``settings`` describe."""
-    connector = make_connector(parse_address(settings.address), **settings.connector)
-    connector.connect()
+def open_host(settings: HostSettings, near: Client | Session | None = None) -> Host:
+    """Connect to the host that ``settings`` describe, through ``near`` if that is given."""
+    address = parse_address(settings.address)
+    if settings.via is None:
+        connector = make_connector(address, **settings.connector)
+    else:
+        from sremote.via import Way, via_connector
+
+        way = Way(near or open_client(find_host(settings.via)), owned=near is None)
+        connector = via_connector(address, way, **settings.connector)
+    try:
+        connector.connect()
+    except BaseException:
+        connector.close()
+        raise
     connector = with_execute(connector, settings.root or DEFAULT_ROOT)
-    name = settings.name or settings.address
+    name = settings.name or settings.address if near is None else connector.name
     if settings.application is None:
         location = Location(root=settings.root or DEFAULT_ROOT)
         environment = settings.environment

@@ -59,6 +59,8 @@ class HostSettings:
     """The application whose shared installation is looked up there."""
     preload: Sequence[str] = ()
     """Modules that the host imports once a connection, for all calls."""
+    via: str | None = None
+    """The host on the way, a name or an address: what leads to this one runs there."""
     connector: Mapping[str, object] = field(default_factory=dict)
     """The connector's own options, by name."""
     name: str = ""

@@ -9,9 +9,10 @@ import pytest
 import sremote
 from tests.conftest import configure_ssh
 from tests.kit.pythons import installed_pythons
+from tests.kit.socket_server import SocketServer
 from tests.kit.sshd import SshServer
 
-WAYS = ("local", "ssh", "openssh")
+WAYS = ("local", "ssh", "openssh", "socket", "via")
 
 
 @pytest.fixture(scope="session")
@@ -54,6 +55,12 @@ class Sessions:
                 client = sremote.connect(f"openssh://{self._sshd.name}")
                 client.call("os", "getpid")
             return client
+        if way == "socket":
+            server = self._stack.enter_context(SocketServer(self._folder / way))
+            return server.client()
+        if way == "via":
+            config = ["-F", str(self._sshd.config_file)]
+            return sremote.connect(f"ssh://{self._sshd.name}", via=self.session("local"), options=config)
         python = next(python for python in installed_pythons() if python.name == way)
         return sremote.connect("local:", python=str(python.path), root=str(self._folder / way))
 
