@@ -28,6 +28,7 @@ NAMES = (
     "imports",
     "idle",
     "files",
+    "launches",
 )
 RESULTS = Path(__file__).with_name("results")
 

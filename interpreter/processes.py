@@ -1,24 +1,26 @@
 """What tells a process from any other, also later and from elsewhere: host, boot, pid and start time."""
 
-import functools
 import os
-from typing import Any, Dict, Optional
+
+TYPE_CHECKING = False  # as typing has it, whose import takes as long as Python's start
+if TYPE_CHECKING:
+    from typing import Any, Dict, List, Optional
 
 HOST = os.uname().nodename
 """This host's name."""
 
 
-def this_process() -> Dict[str, Any]:
+def this_process() -> "Dict[str, Any]":
     """Return what tells this process from any other: host, boot, pid and start time."""
     return describe_process(os.getpid())
 
 
-def describe_process(pid: int) -> Dict[str, Any]:
+def describe_process(pid: int) -> "Dict[str, Any]":
     """Return the same of another process on this host."""
     return {"host": HOST, "boot": _boot(), "pid": pid, "started": _started(pid)}
 
 
-def is_alive(process: Dict[str, Any]) -> Optional[bool]:
+def is_alive(process: "Dict[str, Any]") -> "Optional[bool]":
     """Say whether a process described by ``this_process`` lives; None where that cannot be told from here."""
     if process.get("host") != HOST:
         return None
@@ -36,13 +38,17 @@ def is_alive(process: Dict[str, Any]) -> Optional[bool]:
     return bool(_started(pid) == process.get("started"))
 
 
-@functools.lru_cache(maxsize=None)
+_known_boot: "List[str]" = []
+
+
 def _boot() -> str:
-    try:
-        with open("/proc/sys/kernel/random/boot_id") as file:
-            return file.read().strip()
-    except OSError:
-        return ""
+    if not _known_boot:
+        try:
+            with open("/proc/sys/kernel/random/boot_id") as file:
+                _known_boot.append(file.read().strip())
+        except OSError:
+            _known_boot.append("")
+    return _known_boot[0]
 
 
 def _started(pid: int) -> str:
@@ -56,7 +62,7 @@ def _started(pid: int) -> str:
     return "" if fields[0] == b"Z" else fields[19].decode()
 
 
-def seconds_running(process: Dict[str, Any]) -> float:
+def seconds_running(process: "Dict[str, Any]") -> float:
     """Return how long ago a process of this host was started; 0 where that is unknown."""
     try:
         with open("/proc/uptime") as file:

@@ -48,7 +48,7 @@ class HostLink:
 
     def connect(self) -> None:
         """Connect, and see what is there.  Raises LineError and NotReady."""
-        settings = host_settings(self.name, self._options)
+        settings = host_settings(self.name, self._options).override(preload=(_FAR_SIDE, _CHECKS))
         self._client = Client(open_host(settings), login_env=settings.login_env)
         self.client.facts()
         probe = self.client.host.probe()

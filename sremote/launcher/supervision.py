@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import time
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import wait
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,8 @@ SETTLE = 0.5
 """Seconds for which a launch that waits for nothing looks on, so that what fails at once is reported."""
 STOP_TIMEOUT = 30.0
 """Seconds for a host to stop its components, beyond the grace that they have."""
+LAST_NEWS = 5.0
+"""Seconds for the news of their ends to come, once components have been stopped."""
 _TICK = 0.2
 
 
@@ -78,6 +80,7 @@ class Supervision:
         self._jobs: dict[str, _Component] = {}
         self._watchers = {host: Watcher(link, self._hear(host)) for host, link in links.items()}
         self._starting = 0
+        self._starts: list[Future[Any]] = []
         self.began = False
         """Whether anything has been started."""
 
@@ -107,9 +110,8 @@ class Supervision:
         for each in self._components.values():
             each.start_again_at = None
             each.stopping = True
-        deadline = time.monotonic() + STOP_TIMEOUT
-        while self._starting and time.monotonic() < deadline:  # or they would start behind its back
-            self._take(_TICK)
+        wait(self._starts, STOP_TIMEOUT)  # or they would start behind its back
+        self._drain()
         running: dict[str, list[str]] = {host: [] for host in self._links}
         for job_id, each in self._jobs.items():
             running[each.plan.host].append(job_id)
@@ -131,9 +133,12 @@ class Supervision:
                 if stopped["left"]:
                     self._reporter.warn(f"{host}: {stopped['name']} cannot be ended: processes {stopped['left']}")
         reached = [each for each in self._jobs.values() if each.plan.host in futures and not _failed(futures, each)]
-        deadline = time.monotonic() + STOP_TIMEOUT
+        deadline = time.monotonic() + LAST_NEWS
         while not all(each.over for each in reached) and time.monotonic() < deadline:
             self._take(_TICK)
+        for each in reached:  # one whose news an interrupt has lost
+            if not each.over:
+                each.result.state = "stopped"
 
     def close(self) -> None:
         """End the watching."""
@@ -156,6 +161,7 @@ class Supervision:
         for host, jobs in by_host.items():
             self._starting += 1
             future = self._workers.submit(lambda host=host, jobs=jobs: self._links[host].start(jobs))  # type: ignore[misc]
+            self._starts.append(future)
             future.add_done_callback(
                 lambda done, host=host, jobs=jobs: self._events.put(  # type: ignore[misc]
                     lambda: self._have_started(host, jobs, done.exception() or done.result())
@@ -181,8 +187,8 @@ class Supervision:
         each.result.ready = ready is None
         each.ready_until = time.monotonic() + (ready.timeout if ready else 0.0)
         each.lines = Lines(ready.output if ready else None)
-        self._reporter.started(each.result)
         self._watchers[each.plan.host].add(job_id, self._links[each.plan.host].readiness(each.plan))
+        self._reporter.started(each.result)
 
     def _settled(self, each: _Component) -> bool:
         """Whether the next index need not wait for a component any more."""

@@ -1,12 +1,10 @@
 """Hosts to launch on: real ssh servers, each with sessions of screen and tmux of its own."""
 
 import os
-import subprocess
-import tempfile
 import textwrap
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -14,38 +12,11 @@ import pytest
 
 from sremote.launcher import ComponentResult, LaunchResult, Plan, Reporter, load
 from tests.conftest import configure_ssh
-from tests.kit.requirements import need_program
-from tests.kit.sshd import SshServer, ssh_server
+from tests.kit.sessions import launch_host, session_folders
+from tests.kit.sshd import SshServer
 
 PATIENCE = 60.0
 """Seconds after which what a test waits for will not come."""
-
-
-@contextmanager
-def session_folders() -> Iterator[dict[str, str]]:
-    """Give the variables with which screen and tmux have sessions of their own; end those at the end.
-
-    The folder's path is short, as sockets live there.
-    """
-    need_program("screen", "screen")
-    need_program("tmux", "tmux")
-    with tempfile.TemporaryDirectory(prefix="s-", dir="/tmp") as folder:
-        os.chmod(folder, 0o700)
-        variables = {"SCREENDIR": folder, "TMUX_TMPDIR": folder}
-        try:
-            yield variables
-        finally:
-            environment = {**os.environ, **variables}
-            for name in os.listdir(folder):
-                subprocess.run(["screen", "-S", name, "-X", "quit"], env=environment, capture_output=True, check=False)
-            subprocess.run(["tmux", "kill-server"], env=environment, capture_output=True, check=False)
-
-
-@contextmanager
-def launch_host(folder: Path, name: str, **options: Any) -> Iterator[SshServer]:
-    """A running ssh server with sessions of its own."""
-    with session_folders() as variables, ssh_server(folder / name, name=name, environment=variables, **options) as host:
-        yield host
 
 
 @pytest.fixture(scope="session")
