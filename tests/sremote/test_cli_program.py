@@ -29,6 +29,7 @@ COMMANDS = [
     "launch",
     "login",
     "logout",
+    "gateway",
     "completion",
 ]
 
