@@ -12,6 +12,7 @@ from .errors import FormatError, SremoteError, ValueRefused
 from .failures import describe
 from .functions import Refusal, fresh_main, import_dill, load_function, undill
 from .processes import out_of_memory_kills
+from .progress import offer_progress
 from .requirements import unmet
 from .streams import flush
 from .values import decode, encode
@@ -58,6 +59,7 @@ def prepare(header: Header) -> None:
     if missing:
         raise Refusal("version", "; ".join(missing))
     fresh_main()
+    offer_progress()
 
 
 def _load(request: Message, types_by_name: Mapping[str, type]) -> Tuple[Callable[..., Any], Any, Any]:

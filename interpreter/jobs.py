@@ -9,7 +9,7 @@ import os
 import shutil
 import signal
 import time
-from typing import Any, Dict, List, Sequence, Set, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Set, Tuple
 
 from .errors import FormatError
 from .family import family, kill_family
@@ -30,9 +30,16 @@ OUTPUT_LIMIT = 1 << 20
 _ENDED = ("succeeded", "failed", "cancelled", "lost", "gone")
 
 
-def attend(root: str, ids: Sequence[str], wait: float = 0.0, drop: Sequence[Tuple[str, bool]] = ()) -> Dict[str, Any]:
+def attend(
+    root: str,
+    ids: Sequence[str],
+    wait: float = 0.0,
+    drop: Sequence[Tuple[str, bool]] = (),
+    known: Optional[Dict[str, Any]] = None,
+) -> Dict[str, Any]:
     """Return how jobs are, by id, as ``look`` has it; with ``wait``, as soon as one has ended or after so many seconds.
 
+    With ``known``, states and progress by id, also as soon as one of these is another.
     First, ``drop`` removes jobs whose responses have been fetched; each is an id,
     and whether to remember it.
     """
@@ -46,8 +53,15 @@ def attend(root: str, ids: Sequence[str], wait: float = 0.0, drop: Sequence[Tupl
         left = deadline - time.monotonic()
         if left <= 0 or any(entry["state"] in _ENDED for entry in found.values()):
             return found
+        if known is not None and any(known.get(job_id) != standing(entry) for job_id, entry in found.items()):
+            return found
         time.sleep(min(pause, left))
         pause = min(pause * 1.5, LONGEST_PAUSE)
+
+
+def standing(entry: Dict[str, Any]) -> List[Any]:
+    """Return of what ``look`` says what a watcher shows: state and progress."""
+    return [entry["state"], entry.get("progress")]
 
 
 def adopt(directories: List[str]) -> None:
@@ -63,11 +77,14 @@ def response(root: str, job_id: str, limit: int) -> Any:
         return file.read() if size <= limit else file.name
 
 
-def output(root: str, job_id: str, attempt: int, offsets: Sequence[int], wait: float = 0.0) -> Dict[str, Any]:
+def output(
+    root: str, job_id: str, attempt: int, offsets: Sequence[int], wait: float = 0.0, seen: Any = False
+) -> Dict[str, Any]:
     """Return what a job has printed beyond ``offsets`` of stdout and stderr, waiting for it if need be.
 
     Keys: ``stdout`` and ``stderr``, ``attempt``, which if it is not the one asked for
-    makes both begin anew, ``ended``, and ``progress``.
+    makes both begin anew, ``ended``, and ``progress``, which is waited for as well
+    where ``seen`` is what was seen of it last.
     """
     deadline = time.monotonic() + wait
     pause = FIRST_PAUSE
@@ -80,8 +97,9 @@ def output(root: str, job_id: str, attempt: int, offsets: Sequence[int], wait: f
         out, err = (_printed(job, name, offset) for name, offset in zip(("stdout", "stderr"), offsets))
         ended = entry["state"] in _ENDED
         whole = ended and len(out) < OUTPUT_LIMIT and len(err) < OUTPUT_LIMIT
-        if out or err or ended or time.monotonic() >= deadline:
-            return {"stdout": out, "stderr": err, "attempt": attempt, "ended": whole, "state": entry["state"]}
+        news = out or err or ended or seen not in (False, entry.get("progress"))
+        if news or time.monotonic() >= deadline:
+            return {"stdout": out, "stderr": err, "attempt": attempt, "ended": whole, "progress": entry.get("progress")}
         time.sleep(pause)
         pause = min(pause * 1.5, LONGEST_PAUSE)
 

@@ -1,12 +1,15 @@
 """What old calls and old clients have left on a host, and its removal."""
 
 import os
+import re
 import shutil
 import time
 from typing import Any, Dict, Iterator, List, Tuple
 
+from .errors import FormatError
 from .job import DONE, Job
 from .processes import this_process
+from .run import read_request
 
 YOUNG = 60.0
 """Seconds for which a file that nobody has claimed may still be on its way in."""
@@ -17,14 +20,15 @@ REMEMBERED = 86400.0
 def leftovers(root: str, keep: str) -> List[Dict[str, Any]]:
     """Return what stands under ``root`` and could go; ``keep`` is the digest of the interpreter in use.
 
-    Each has: path (below root), kind (job, interpreter, partial), state (finished,
-    running, dead, unclaimed, unknown, old), age in seconds, bytes, files.
+    Each has: path (below root), kind (job, durable, folder, interpreter, partial),
+    state (finished, running, dead, unclaimed, queued, unknown, old), age in seconds,
+    bytes, files.
     """
     found = []
     for path, kind, state in _candidates(root, keep):
         size, files, newest = _measure(os.path.join(root, path))
         age = max(0.0, time.time() - newest)
-        if kind == "partial" and age < (REMEMBERED if path.endswith(DONE) else YOUNG):
+        if kind in ("partial", "folder") and age < (REMEMBERED if kind == "folder" or path.endswith(DONE) else YOUNG):
             continue
         found.append({"path": path, "kind": kind, "state": state, "age": age, "bytes": size, "files": files})
     return found
@@ -36,10 +40,12 @@ def remove(root: str, paths: List[str]) -> List[str]:
     for path in paths:
         folder, _, name = path.partition("/")
         target = os.path.join(root, path)
-        if folder not in ("jobs", "interpreter") or name in ("", ".", "..") or "/" in name:
+        if folder not in ("jobs", "work", "interpreter") or name in ("", ".", "..") or "/" in name:
             raise ValueError("{!r} is not a leftover".format(path))
-        if folder == "jobs" and _job_state(Job(target)) in ("running", "unknown"):
+        if folder == "jobs" and _job_state(Job(target)) in ("running", "unknown", "queued"):
             continue
+        if folder == "jobs":
+            shutil.rmtree(os.path.join(root, "work", _first_id(name)), ignore_errors=True)
         if os.path.isdir(target):
             shutil.rmtree(target)
         else:
@@ -50,11 +56,18 @@ def remove(root: str, paths: List[str]) -> List[str]:
 
 def _candidates(root: str, keep: str) -> Iterator[Tuple[str, str, str]]:
     for name in _names(os.path.join(root, "jobs")):
-        partial = name.endswith((".new", DONE)) or ".partial" in name
-        if Job(os.path.join(root, "jobs", name)).owner() == this_process():
+        job = Job(os.path.join(root, "jobs", name))
+        if job.owner() == this_process():
             continue  # the job that is looking
-        state = "unclaimed" if partial else _job_state(Job(os.path.join(root, "jobs", name)))
-        yield "jobs/" + name, "partial" if partial else "job", state
+        if name.endswith(DONE) and Job(job.directory[: -len(DONE)]).finished():
+            yield "jobs/" + name, "durable", "finished"
+        elif name.endswith((".new", DONE)) or ".partial" in name:
+            yield "jobs/" + name, "partial", "unclaimed"
+        else:
+            yield "jobs/" + name, "durable" if _is_durable(job) else "job", _job_state(job)
+    for name in _names(os.path.join(root, "work")):
+        if not Job(os.path.join(root, "jobs", name)).exists():
+            yield "work/" + name, "folder", "old"
     for name in _names(os.path.join(root, "interpreter")):
         if name.startswith(".") or ".zip." in name or ".partial" in name:
             yield "interpreter/" + name, "partial", "unclaimed"
@@ -69,11 +82,23 @@ def _names(folder: str) -> List[str]:
         return []
 
 
+def _first_id(name: str) -> str:
+    """Return the id of the first attempt of the job that a name in the folder of jobs is of."""
+    return re.sub(r"(\.[0-9]+)?({})?$".format(re.escape(DONE)), "", name)
+
+
+def _is_durable(job: Job) -> bool:
+    try:
+        return bool(read_request(job).header.get("durable"))
+    except FormatError:
+        return False
+
+
 def _job_state(job: Job) -> str:
     if job.finished():
         return "finished"
     if not job.claimed():
-        return "unclaimed"
+        return "queued" if _is_durable(job) else "unclaimed"
     return {True: "running", False: "dead", None: "unknown"}[job.runs()]
 
 

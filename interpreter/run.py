@@ -14,6 +14,7 @@ import threading
 import time
 from typing import Any, Callable, Dict, Mapping, NamedTuple, NoReturn, Optional
 
+from . import progress
 from .errors import FormatError
 from .execution import carry_out, prepare
 from .functions import Refusal
@@ -146,6 +147,7 @@ def _enter(job: Job, request: Message) -> None:
             os._exit(0)
         take_streams(job, request)
         if request.header.get("durable"):
+            os.environ[progress.VARIABLE] = job.path("progress")
             os.environ["SREMOTE_JOB"] = job.id  # by which its processes can be known, wherever they go
     except OSError as error:
         raise Refusal("host", "the job's files cannot be written: {}".format(error.strerror)) from None

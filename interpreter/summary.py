@@ -8,6 +8,7 @@ from typing import Any, Dict, Optional
 from .errors import FormatError
 from .job import Job
 from .processes import HOST, is_alive, out_of_memory_kills, this_process
+from .progress import read_progress
 from .responses import respond
 from .run import read_request
 from .wire import MAGIC, Header
@@ -52,9 +53,9 @@ def look(first: Job) -> Dict[str, Any]:
 
     Keys: ``state`` (queued, running, succeeded, failed, cancelled, lost, unknown, or
     gone where there is no such job), ``reason``, ``source`` (response, heartbeat,
-    process), ``attempt``; of a running one ``pulse``, its latest heartbeat; of a
-    finished one ``outcome``, ``usage`` and ``seconds``; ``orphan`` where it needs a
-    supervisor.
+    process), ``attempt``; of a running one ``pulse``, its latest heartbeat, and
+    ``progress``; of a finished one ``outcome``, ``usage`` and ``seconds``; ``orphan``
+    where it needs a supervisor.
     """
     job = first.attempts()[-1]
     for _ in range(2):
@@ -119,12 +120,13 @@ def _unfinished(job: Job) -> Optional[Dict[str, Any]]:
     if owner is None:
         return _queued(job, supervisor, supervised)
     alive = is_alive(owner)
+    running = {"pulse": pulse, "progress": read_progress(job.path("progress"))}
     if alive is None:
         reason = "runs on {}, and whether it lives cannot be told from {}".format(owner.get("host"), HOST)
-        return dict(_entry("unknown", reason, "heartbeat", job), pulse=pulse)
+        return dict(_entry("unknown", reason, "heartbeat", job), **running)
     if alive or supervised:
         orphan = not supervised and this_process() != owner
-        return dict(_entry("running", "", "process", job), pulse=pulse, orphan=orphan)
+        return dict(_entry("running", "", "process", job), orphan=orphan, **running)
     if job.finished() or not os.path.isdir(job.directory):
         return None
     respond(job, _request(job), "lost", started=0.0, text=_cause(owner, pulse or {}))

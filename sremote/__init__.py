@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sremote.client import Client
     from sremote.connection import connect
     from sremote.errors import SremoteError
+    from sremote.interpreter.progress import progress
     from sremote.job_handle import Job, job, jobs
     from sremote.job_status import JobState, JobStatus
     from sremote.queue import Queue
@@ -43,6 +44,7 @@ _PLACES = {
     "connect": "connection",
     "job": "job_handle",
     "jobs": "job_handle",
+    "progress": "interpreter.progress",
 }
 
 __all__ = [
@@ -63,6 +65,7 @@ __all__ = [
     "connect",
     "job",
     "jobs",
+    "progress",
 ]
 
 

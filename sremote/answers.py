@@ -49,10 +49,16 @@ class Leftover:
     path: str
     """Below sremote's folder."""
     kind: str
-    """job, interpreter, or partial (a file that was never finished)."""
+    """job, durable (a job that was submitted), folder (of such a job that is gone), interpreter, or partial (a file
+    that was never finished)."""
     state: str
-    """finished, running, dead, unclaimed, unknown or old."""
+    """finished, unfetched (finished, its result is nowhere else), running, queued, dead, unclaimed, unknown or old."""
     age: float
     """Seconds since it last changed."""
     bytes: int
     files: int
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether it is a job that may be running, or whose result nobody has fetched."""
+        return self.state in ("running", "unknown", "queued", "unfetched")

@@ -38,7 +38,7 @@ class Batch:
         wishes = Wishes(
             getattr(function, "__qualname__", repr(function)), scheduler=self.scheduler, resources=self.resources
         )
-        return self._client.submit_with(wishes, function, args, kwargs)
+        return self._client._submit_function(wishes, function, args, kwargs)
 
     def submit_command(self, argv: Sequence[str], **how: Any) -> Job:
         """Submit a command as ``Client.submit_command`` does."""

@@ -182,9 +182,9 @@ class Client:
 
     def submit_function(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Job:
         """Submit a function of this program, as ``submit``; it goes there as with ``call_function``."""
-        return self.submit_with(Wishes(getattr(function, "__qualname__", repr(function))), function, args, kwargs)
+        return self._submit_function(Wishes(getattr(function, "__qualname__", repr(function))), function, args, kwargs)
 
-    def submit_with(
+    def _submit_function(
         self, wishes: Wishes, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> Job:
         """Submit a function of this program with the ``wishes`` that the job is to have."""
@@ -230,14 +230,14 @@ class Client:
 
     def job(self, job_id: str) -> Job:
         """Return the handle of a job on this host, whoever has submitted it."""
-        return Job(self.host_jobs.adopt(job_id), self)
+        return Job(self._host_jobs.adopt(job_id), self)
 
     def jobs(self) -> list[Job]:
         """Return the jobs that this user has submitted to this host, the oldest first."""
         return [Job(record, self) for record in index().jobs(self.host.name)]
 
     @functools.cached_property
-    def host_jobs(self) -> HostJobs:
+    def _host_jobs(self) -> HostJobs:
         """What asks this host about its jobs; ``Job`` uses it."""
         return HostJobs(self.host, self.settings, self._exchange, self._ask)
 
@@ -339,11 +339,11 @@ class Client:
         probe = self._probe()
         self.close_finished()
         found = self._ask("leftovers", "leftovers", probe.root, interpreter_digest())
-        return [Leftover(**entry) for entry in found]
+        return [self._host_jobs.unless_unfetched(Leftover(**entry)) for entry in found]
 
     def clean(self, leftovers: Sequence[Leftover] | None = None) -> list[str]:
-        """Remove leftovers (default: all but running jobs) and return the paths that are gone."""
-        chosen = self.leftovers() if leftovers is None else leftovers
+        """Remove leftovers (default: all that nobody can want) and return the paths that are gone; no running job."""
+        chosen = [each for each in self.leftovers() if not each.is_wanted] if leftovers is None else leftovers
         gone: list[str] = self._ask("leftovers", "remove", self._probe().root, [entry.path for entry in chosen])
         return gone
 
@@ -353,8 +353,8 @@ class Client:
 
     def close(self) -> None:
         """Leave nothing behind on the host but the jobs that run, and hang up."""
-        if "host_jobs" in vars(self):
-            self.host_jobs.flush()
+        if "_host_jobs" in vars(self):
+            self._host_jobs.flush()
         self._exchange.close()
         self.host.connector.close()
 
@@ -430,7 +430,7 @@ class Client:
     ) -> Job:
         header = self._surroundings(surroundings)
         job_id = self._complete(request, target, args, kwargs, wishes.walltime, header)
-        record = self.host_jobs.submit_one(job_id, request, wishes)
+        record = self._host_jobs.submit_one(job_id, request, wishes)
         return Job(record, self)
 
     def _complete(

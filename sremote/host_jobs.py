@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sremote import trees
+from sremote.answers import Leftover
 from sremote.batch_jobs import BatchJobs, limit_walltime, longest_wait
 from sremote.errors import HostError, LineError, SchedulerAway, UsageError
 from sremote.exchange import FileExchange
@@ -167,10 +168,13 @@ class HostJobs:
                 self.index.remove([record.id])
             raise
 
-    def refresh(self, records: Sequence[JobRecord], wait: float = 0.0) -> dict[str, JobStatus]:
+    def refresh(
+        self, records: Sequence[JobRecord], wait: float = 0.0, *, closely: bool = False
+    ) -> dict[str, JobStatus]:
         """Return how jobs are now, by id, all with one request; those that have ended are not asked for.
 
-        With ``wait``, as soon as one of them has ended, or after so many seconds.
+        With ``wait``, as soon as one of them has ended, or after so many seconds;
+        ``closely``, also as soon as one's state or progress is not what the records say.
         """
         found = {record.id: record.status for record in records}
         open_records = [record for record in records if not record.status.state.ended]
@@ -180,12 +184,9 @@ class HostJobs:
         in_batch = [record for record in open_records if record.scheduler is not None]
         if in_batch:
             wait = min(wait, longest_wait(in_batch))
-        answers = self.ask(
-            "attend",
-            [record.id for record in open_records],
-            wait,
-            [(record.id, record.accepted > 1) for record in drops],
-        )
+        known = {record.id: [record.state.lower(), json.loads(record.progress)] for record in open_records}
+        dropped = [(record.id, record.accepted > 1) for record in drops]
+        answers = self.ask("attend", [record.id for record in open_records], wait, dropped, known if closely else None)
         changes: list[tuple[str, dict[str, Any]]] = [(record.id, {"dropped": 1}) for record in drops]
         for record in open_records:
             changes.append((record.id, self._judge(record, answers[record.id])))
@@ -234,6 +235,14 @@ class HostJobs:
         """Remove jobs from the host."""
         self.ask("remove", [record.id for record in records])
 
+    def unless_unfetched(self, leftover: Leftover) -> Leftover:
+        """Return a leftover, told apart where it is a finished job whose result has not been fetched to here."""
+        if (leftover.kind, leftover.state) != ("durable", "finished"):
+            return leftover
+        name = leftover.path.removeprefix("jobs/").removesuffix(".done")
+        record = self.index.get(name) or self.index.get(name.rpartition(".")[0])
+        return leftover if record is not None and record.fetched else dataclasses.replace(leftover, state="unfetched")
+
     def flush(self) -> None:
         """Tell the host which jobs it need not keep any more, as far as the line still carries that."""
         drops = self.index.to_drop(self.settings)
@@ -264,6 +273,7 @@ class HostJobs:
         pulse = entry.get("pulse") or {}
         usage = entry.get("usage") or {key: pulse[key] for key in ("cpu_seconds", "max_memory") if key in pulse}
         seen["usage"] = json.dumps(usage)
+        seen["progress"] = json.dumps(entry.get("progress"))
         seen["seconds"] = float(entry.get("seconds", 0.0))
         if entry["state"] == "gone":
             arrived = "it was removed there" if record.accepted else "it never arrived, or was removed there"

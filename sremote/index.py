@@ -21,7 +21,7 @@ from typing import Any
 
 from sremote.errors import UsageError
 from sremote.hosts import HostSettings
-from sremote.job_status import JobState, JobStatus
+from sremote.job_status import JobState, JobStatus, Progress
 
 _PATIENCE = 60.0
 """Seconds to wait for another process that writes to the index."""
@@ -53,6 +53,7 @@ class JobRecord:
     attempt: int = 1
     usage: str = "{}"
     seconds: float = 0.0
+    progress: str = "null"
     beat: int | None = None
     """The heartbeat that was seen last, where its process cannot be seen."""
     beat_at: float | None = None
@@ -80,6 +81,7 @@ class JobRecord:
             self.source,
             self.attempt,
             json.loads(self.usage),
+            Progress.read(json.loads(self.progress)),
             self.seconds,
         )
 

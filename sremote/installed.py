@@ -13,8 +13,11 @@ from typing import Any
 
 def is_installed(module_name: str) -> bool:
     """Say whether a module is of the standard library or an installed package."""
-    if module_name.partition(".")[0] in sys.stdlib_module_names:
+    top = module_name.partition(".")[0]
+    if top in sys.stdlib_module_names:
         return module_name != "__main__"
+    if top == "sremote":  # which every job can import, see interpreter/progress.py
+        return True
     module = sys.modules.get(module_name)
     file = getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", ())), None)
     return file is not None and any(Path(file).is_relative_to(folder) for folder in _installed_folders())

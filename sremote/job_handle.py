@@ -6,7 +6,7 @@ import dataclasses
 import json
 import posixpath
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,7 @@ from sremote.errors import (
     UsageError,
 )
 from sremote.index import JobRecord, index
-from sremote.job_status import JobState, JobStatus
+from sremote.job_status import JobState, JobStatus, Progress
 from sremote.response import Response
 
 if TYPE_CHECKING:
@@ -84,9 +84,10 @@ class Job:
         """Say whether it has ended, as far as can be told."""
         return self.status().state.ended
 
-    def wait(self, timeout: float | None = None) -> JobStatus:
+    def wait(self, timeout: float | None = None, *, on_change: Callable[[JobStatus], None] | None = None) -> JobStatus:
         """Wait until it has ended, at most ``timeout`` seconds, and return how it is then.
 
+        ``on_change`` is told how it is, each time that its state or its progress changes.
         Raises LineError where the host cannot be reached for ten minutes, and
         OutcomeUnknown where for so long nobody can tell how the job is.
         """
@@ -96,7 +97,8 @@ class Job:
         while True:
             left = LONGEST_ASK if deadline is None else min(LONGEST_ASK, deadline - time.monotonic())
             try:
-                status = self._jobs.refresh([self.record], max(0.0, left))[self.id]
+                record = self.record
+                status = self._jobs.refresh([record], max(0.0, left), closely=on_change is not None)[self.id]
             except LineError as error:
                 if not _passes(error) or time.monotonic() - in_touch > OUT_OF_TOUCH:
                     raise
@@ -110,6 +112,8 @@ class Job:
                         raise OutcomeUnknown(f"{self._where}: {status.reason}", job_id=self.id)
                 else:
                     in_touch = time.monotonic()
+            if on_change is not None:
+                on_change(status)
             if status.state.ended or (deadline is not None and time.monotonic() >= deadline):
                 return status
 
@@ -166,8 +170,18 @@ class Job:
             yield from lines
         yield from (line for line in rest.values() if line)
 
-    def follow(self, sink: OutputSink, *, until_end: bool = True) -> None:
-        """Give what it has printed to ``sink`` as bytes, and what it prints until it ends."""
+    def follow(
+        self,
+        sink: OutputSink,
+        *,
+        until_end: bool = True,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> None:
+        """Give what it has printed to ``sink`` as bytes, and what it prints until it ends.
+
+        ``on_progress`` is told how far it has got, each time that this changes.
+        """
+        seen: Any = False if on_progress is None else None
         offsets = {"stdout": 0, "stderr": 0}
         attempt = self.record.attempt
         in_touch = time.monotonic()
@@ -179,13 +193,17 @@ class Job:
                     sink(name, response.output(name)[offsets[name] :])
                 return
             try:
-                found = self._jobs.ask("output", self.id, attempt, list(offsets.values()), wait)
+                found = self._jobs.ask("output", self.id, attempt, list(offsets.values()), wait, seen)
             except LineError as error:
                 if not _passes(error) or time.monotonic() - in_touch > OUT_OF_TOUCH:
                     raise
                 time.sleep(1.0)
                 continue
             in_touch = time.monotonic()
+            progress = Progress.read(found["progress"])
+            if on_progress is not None and progress is not None and found["progress"] != seen:
+                on_progress(progress)
+            seen = False if on_progress is None else found["progress"]
             if found["attempt"] != attempt:
                 attempt, offsets = found["attempt"], {"stdout": 0, "stderr": 0}
             for name in offsets:
@@ -271,7 +289,7 @@ class Job:
             from sremote.reach import client_of
 
             self._client = client_of(self._record.settings)
-        return self._client.host_jobs
+        return self._client._host_jobs
 
     @property
     def _where(self) -> str:

@@ -30,6 +30,24 @@ class JobState(enum.StrEnum):
 
 
 @dataclass(frozen=True)
+class Progress:
+    """How far a job has got."""
+
+    done: float
+    total: float | None
+    """None where the job does not know."""
+    message: str
+
+    @classmethod
+    def read(cls, found: object) -> Progress | None:
+        """Return what a host says of a job's progress; None where that is nothing."""
+        match found:
+            case {"done": int() | float() as done, "total": (int() | float() | None) as total, "message": str(message)}:
+                return cls(done, total, message)
+        return None
+
+
+@dataclass(frozen=True)
 class JobStatus:
     """How a job is."""
 
@@ -44,6 +62,8 @@ class JobStatus:
     """Which attempt this is of, counted from 1."""
     usage: Mapping[str, float] = field(default_factory=dict)
     """``cpu_seconds``, and ``max_memory`` in bytes, as far as known; for a running job those so far."""
+    progress: Progress | None = None
+    """How far it has got, as its function says with ``sremote.progress``."""
     seconds: float = 0.0
     """How long it ran, on its host's clock, once it has ended."""
 

@@ -94,6 +94,7 @@ def test_the_exported_names() -> None:
         "connect",
         "job",
         "jobs",
+        "progress",
     ]
     assert [name for name in sremote.__all__ if getattr(sremote, name, None) is None] == []
 

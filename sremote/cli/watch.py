@@ -8,12 +8,18 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from sremote.bars import bars
 from sremote.cli.jobs import described, find_jobs, id_argument, ids_argument
 from sremote.cli.options import State, common_options
 from sremote.cli.output import print_json, print_value
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sremote.bars import Bars
+    from sremote.connectors.base import OutputSink
     from sremote.job_handle import Job
+    from sremote.job_status import JobStatus
 
 
 @click.command()
@@ -30,7 +36,26 @@ def logs(state: State, job_id: str, follow: bool) -> None:
         texts = {stream: data.decode("utf-8", "backslashreplace") for stream, data in printed.items()}
         print_json({"id": job.id, **texts})
         return
-    job.follow(_pass_on, until_end=follow)
+    with bars(wanted=follow) as shown:
+        if shown is None:
+            job.follow(_pass_on, until_end=follow)
+        else:
+            job.follow(_above(shown), until_end=True, on_progress=lambda progress: shown.show(job.target, progress))
+
+
+def _above(shown: Bars) -> OutputSink:
+    """Return what prints a job's output above the bars: on stdout itself where that is no terminal."""
+    from codecs import getincrementaldecoder
+
+    decoders = {name: getincrementaldecoder("utf-8")("backslashreplace") for name in ("stdout", "stderr")}
+
+    def sink(stream: Literal["stdout", "stderr"], data: bytes) -> None:
+        if stream == "stdout" and not sys.stdout.isatty():
+            _pass_on(stream, data)
+        else:
+            shown.print(decoders[stream].decode(data))
+
+    return sink
 
 
 def _pass_on(stream: Literal["stdout", "stderr"], data: bytes) -> None:
@@ -56,15 +81,23 @@ def wait(ctx: click.Context, state: State, job_ids: tuple[str, ...], timeout: fl
     found = find_jobs(job_ids)
     deadline = None if timeout is None else time.monotonic() + timeout
     ends = {}
-    for job in found:
-        ends[job.id] = end = job.wait(None if deadline is None else max(0.0, deadline - time.monotonic()))
-        if not state.json:
-            click.echo(f"{job.id}  {end}")
+    with bars(wanted=not state.json) as shown:
+        for job in found:
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            ends[job.id] = end = job.wait(left, on_change=None if shown is None else _shower(shown, job))
+            if shown is not None:
+                shown.end(job.id)
+            if not state.json:
+                click.echo(f"{job.id}  {end}")
     if state.json:
         print_json({"jobs": [described(job, ends[job.id]) for job in found]})
     if not all(end.state.ended for end in ends.values()):
         ctx.exit(NotFinished.exit_status)
     ctx.exit(0 if all(end.state == "SUCCEEDED" for end in ends.values()) else 1)
+
+
+def _shower(shown: Bars, job: Job) -> Callable[[JobStatus], None]:
+    return lambda status: shown.show(job.id, status.progress)
 
 
 @click.command()

@@ -19,8 +19,18 @@ from tests.kit.requirements import need_program
 COMMANDS = [
     "call",
     "run",
+    "submit",
+    "jobs",
+    "status",
+    "logs",
+    "wait",
+    "result",
+    "outputs",
+    "cancel",
+    "retry",
     "push",
     "pull",
+    "queue",
     "install",
     "hosts",
     "doctor",
@@ -29,7 +39,7 @@ COMMANDS = [
     "launch",
     "login",
     "logout",
-    "gateway",
+    "serve",
     "completion",
 ]
 

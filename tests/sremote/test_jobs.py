@@ -261,3 +261,40 @@ def test_the_same_job_sent_twice_runs_once(client: sremote.Client, place: Place)
     assert job.result() == "done"
     time.sleep(0.2)
     assert len(place.runs) == 1
+
+
+def count_to_three() -> int:
+    """Say how far it has got, as a function of the user's does."""
+    import os
+    import time
+
+    for number in range(3):
+        sremote.progress(number + 1, 3, f"step {number + 1}")
+        while not os.path.exists(os.environ["GATES"] + str(number)):
+            time.sleep(0.01)
+    return 3
+
+
+def test_progress_is_seen_while_it_runs(client: sremote.Client, tmp_path: Path) -> None:
+    """The host's Python has no sremote: what the function finds there is the interpreter's own."""
+    job = client.submit_function(with_gates, str(tmp_path / "gate"))
+    seen = []
+
+    def note(status: sremote.JobStatus) -> None:
+        if status.progress is not None and status.progress not in seen:
+            seen.append(status.progress)
+            (tmp_path / f"gate{int(status.progress.done) - 1}").touch()
+
+    assert job.wait(PATIENCE, on_change=note).state == "SUCCEEDED"
+    assert [(each.done, each.total, each.message) for each in seen] == [
+        (1.0, 3.0, "step 1"),
+        (2.0, 3.0, "step 2"),
+        (3.0, 3.0, "step 3"),
+    ]
+
+
+def with_gates(gates: str) -> int:
+    import os
+
+    os.environ["GATES"] = gates
+    return count_to_three()

@@ -120,3 +120,21 @@ def test_nothing_else_can_be_removed(client, tmp_path, path):
     entry = sremote.Leftover(path=path, kind="job", state="finished", age=0.0, bytes=0, files=0)
     with pytest.raises(ValueError, match="is not a leftover"):
         client.clean([entry])
+
+
+def test_a_submitted_job_stays_until_its_result_has_been_fetched(client, root):
+    running = client.submit("time", "sleep", [1000])
+    unfetched = client.submit("operator", "add", [1, 2])
+    failed = client.submit("operator", "truediv", [1, 0])
+    assert unfetched.wait(60).state == "SUCCEEDED"
+    assert isinstance(failed.exception(60), ZeroDivisionError)
+    while running.status().state != "RUNNING":
+        time.sleep(0.02)
+    states = {entry.path: (entry.kind, entry.state) for entry in client.leftovers()}
+    assert states[f"jobs/{running.id}"] == ("durable", "running")
+    assert states[f"jobs/{failed.id}"] == ("durable", "finished")
+    assert ("durable", "unfetched") in states.values()
+    assert client.clean() == [f"jobs/{failed.id}"]
+    assert unfetched.result(60) == 3
+    running.cancel()
+    assert isinstance(failed.exception(60), ZeroDivisionError)

@@ -1,0 +1,84 @@
+"""How far a job has got, as its own function says; users have this as ``sremote.progress``.
+
+A host on which sremote is not installed has a module ``sremote`` all the same while
+a job runs, with this in it and nothing else.
+"""
+
+import importlib.machinery
+import importlib.util
+import json
+import os
+import sys
+import threading
+import time
+from types import ModuleType
+from typing import Any, Dict, Optional
+
+VARIABLE = "SREMOTE_PROGRESS"
+"""The environment variable that names the file to write to; a job's child processes have it too."""
+SHARE = 0.02
+"""The part of a job's time that its notes may take; where they come more often, some are left out, never the last."""
+MESSAGE_LIMIT = 1000
+
+_next = {"at": 0.0}
+
+
+def progress(done: float, total: Optional[float] = None, message: str = "") -> None:
+    """Say from within a job how much of it is ``done``, of ``total`` if that is known, and what it is at.
+
+    Costs next to nothing when called often.  Outside of a job, and where it cannot be
+    noted, nothing happens.  Raises TypeError where ``done`` or ``total`` is not a number.
+    """
+    note = {"done": float(done), "total": None if total is None else float(total)}
+    path = os.environ.get(VARIABLE)
+    began = time.monotonic()
+    if path is None or (began < _next["at"] and note["done"] != note["total"]):
+        return
+    beside = "{}.{}.{}".format(path, os.getpid(), threading.get_ident())
+    try:
+        with open(beside, "w") as file:
+            json.dump(dict(note, message=str(message)[:MESSAGE_LIMIT]), file)
+        os.rename(beside, path)
+    except OSError:  # the disk is full, say, which the job itself may get by without
+        pass
+    now = time.monotonic()
+    _next["at"] = now + (now - began) / SHARE
+
+
+def read_progress(path: str) -> Optional[Dict[str, Any]]:
+    """Return what was noted last: ``done``, ``total`` and ``message``; None where nothing was."""
+    try:
+        with open(path) as file:
+            note = json.load(file)
+        return {"done": float(note["done"]), "total": note["total"], "message": str(note["message"])}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+class _StandIn:
+    """Finds a module ``sremote`` where there is none; a folder of that name is none."""
+
+    @staticmethod
+    def find_spec(name: str, _path: Any = None, _target: Any = None) -> Optional[importlib.machinery.ModuleSpec]:
+        if name != "sremote":
+            return None
+        found = importlib.machinery.PathFinder.find_spec(name)
+        if found is not None and found.origin not in (None, "namespace"):
+            return found
+        return importlib.util.spec_from_loader(name, _StandIn())  # type: ignore[arg-type]
+
+    @staticmethod
+    def create_module(_spec: Any) -> ModuleType:
+        module = ModuleType("sremote", __doc__)
+        vars(module)["progress"] = progress
+        return module
+
+    @staticmethod
+    def exec_module(_module: ModuleType) -> None:
+        pass
+
+
+def offer_progress() -> None:
+    """See to it that ``import sremote`` works in this process."""
+    if not any(isinstance(finder, _StandIn) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _StandIn())
