@@ -37,7 +37,8 @@ class CommandBatchSystem(BatchSystem):
     """A scheduler's adapter, and the way to run its commands.
 
     ``where`` is the host at the beginning of messages.  Each command has a time limit
-    of its own: one that hangs is a SchedulerAway, never a state of a job.
+    of its own, in seconds, QUERY_TIMEOUT or SUBMIT_TIMEOUT unless told otherwise: one
+    that hangs is a SchedulerAway, never a state of a job.
     """
 
     def __init__(
@@ -46,15 +47,15 @@ class CommandBatchSystem(BatchSystem):
         execute: Execute,
         where: str,
         *,
-        query_timeout: float = QUERY_TIMEOUT,
-        submit_timeout: float = SUBMIT_TIMEOUT,
+        query_timeout: float | None = None,
+        submit_timeout: float | None = None,
     ) -> None:
         self.adapter = adapter
         self.name = adapter.name
         self._execute = execute
         self._where = where
-        self._query_timeout = query_timeout
-        self._submit_timeout = submit_timeout
+        self._query_timeout = query_timeout or QUERY_TIMEOUT
+        self._submit_timeout = submit_timeout or SUBMIT_TIMEOUT
 
     def submit(self, script: BatchScript) -> str:
         """Submit a job; see ``BatchSystem``."""

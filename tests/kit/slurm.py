@@ -34,6 +34,7 @@ class Slurm:
         self.folder = folder
         self.configuration = folder / "slurm.conf"
         self._daemons: dict[str, subprocess.Popen[bytes]] = {}
+        self._forgetful = False
         for name in ("state", "log", "run", "munge", *(f"spool.{node}" for node in NODES)):
             (folder / name).mkdir()
         folder.chmod(0o755)
@@ -61,26 +62,32 @@ class Slurm:
         )
         self._await(lambda: (munge / "socket").exists())
         self._start("slurmctld", need_program("slurmctld", "slurmctld"), "-D", "-c")
-        for node in NODES:
-            self.start_node(node)
-        self._await(lambda: set(self.run("sinfo", "-h", "-N", "-o", "%t").stdout.split()) == {"idle"})
+        self.start_nodes()
+        self._await(lambda: set(self._node_states()) == {"idle"})
 
     def stop(self) -> None:
         """End everything, running jobs too."""
         for name in [*NODES, "slurmctld", "munged"]:
             self._kill(name)
-        for pid in self.step_daemons():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        self._kill_steps()
 
     def clear(self) -> None:
-        """Cancel all jobs, and wait until the nodes are free."""
+        """Cancel all jobs, and wait until the nodes are free; one that Slurm has put aside is taken back."""
         self.run("scancel", "--user=root")
         self._await(lambda: not self.run("squeue", "-h", "-t", "pending,running,completing").stdout)
+        if self._forgetful:  # it gives the ids of forgotten jobs again, and nodes refuse what they have had
+            self.kill_nodes()
+            self._kill_steps()
+            self.start_nodes()
+            self._forgetful = False
+        if set(self._node_states()) != {"idle"}:
+            self.run("scontrol", "update", f"NodeName={','.join(NODES)}", "State=RESUME")
+            self._await(lambda: set(self._node_states()) == {"idle"})
 
     def kill_controller(self) -> None:
         """Kill slurmctld with SIGKILL: what it has not saved yet is gone."""
         self._kill("slurmctld")
+        self._forgetful = True
 
     def stop_controller(self) -> None:
         """Have slurmctld save everything and end."""
@@ -97,14 +104,16 @@ class Slurm:
         state = self.folder / "state" / "job_state"
         self._await(lambda: state.exists() and name.encode() in state.read_bytes())
 
-    def kill_node(self, node: str) -> None:
-        """Kill a node's slurmd with SIGKILL; its jobs go on."""
-        self._kill(node)
+    def kill_nodes(self) -> None:
+        """Kill both nodes' slurmd with SIGKILL; jobs that run go on."""
+        for node in NODES:
+            self._kill(node)
 
-    def start_node(self, node: str) -> None:
-        """Start a node's slurmd, where the host has the name of the node."""
+    def start_nodes(self) -> None:
+        """Start both nodes' slurmd, where the host has the name of the node."""
         alone = [need_program("unshare", "util-linux"), "--uts", "sh", "-c", 'hostname "$1"; shift; exec "$@"', "sh"]
-        self._start(node, *alone, node, need_program("slurmd", "slurmd"), "-D", "-N", node)
+        for node in NODES:
+            self._start(node, *alone, node, need_program("slurmd", "slurmd"), "-D", "-N", node)
 
     def run(self, *argv: str, check: bool = False) -> subprocess.CompletedProcess[str]:
         """Run one of its commands."""
@@ -127,6 +136,14 @@ class Slurm:
                 if path.read_bytes().startswith(b"slurmstepd") and str(self.configuration).encode() in environment:
                     found.append(int(path.parent.name))
         return found
+
+    def _node_states(self) -> list[str]:
+        return self.run("sinfo", "-h", "-N", "-o", "%t").stdout.split()
+
+    def _kill_steps(self) -> None:
+        for pid in self.step_daemons():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def _start(self, name: str, *argv: str) -> None:
         with (self.folder / "log" / f"{name}.out").open("ab") as log:

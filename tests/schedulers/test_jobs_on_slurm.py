@@ -95,6 +95,7 @@ def test_what_slurm_refuses_leaves_nothing_behind(client: sremote.Client, place:
     with pytest.raises(HostError, match=r"slurm refuses the job: .*invalid partition"):
         place.submit(client, queue="nowhere")
 
+    client.close()
     assert list(place.jobs.iterdir()) == []
     assert index().jobs() == []
 

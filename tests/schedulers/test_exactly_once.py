@@ -1,0 +1,283 @@
+"""Whatever is killed, and whenever: a job on a real Slurm runs exactly once, and its outcome is known.
+
+The stages of a job's life and the victims:
+
+                    slurmctld  slurmd  job's process  supervisor  slurmstepd  client  line
+    accepted here       x        -           -             -           -        x      -
+    being submitted     x        -           -             -           -        x      x
+    in the queue        x        x           -             -           -        x      -
+    running             x        x           x             x           x        x      -
+    ended               x        x           -             -           -        x      -
+
+Executions are counted by lines that the job adds to a file.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import sremote
+from sremote import batch_jobs
+from sremote.errors import JobError, JobLost, RemoteKilled
+from sremote.schedulers import commands
+from tests.kit.slurm import Slurm
+from tests.kit.sshd import SshServer, ssh_server
+from tests.schedulers.conftest import Place
+
+pytestmark = pytest.mark.root
+
+PATIENCE = 90.0
+"""Seconds for something to happen on a busy machine."""
+HOLD = "#SBATCH --hold"
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take a job for lost as soon as Slurm says that it has ended: the file system here is not a slow one."""
+    monkeypatch.setattr(batch_jobs, "PATIENCE", 0.0)
+    monkeypatch.setattr(commands, "QUERY_TIMEOUT", 1.0)
+    monkeypatch.setattr(commands, "SUBMIT_TIMEOUT", 1.5)
+
+
+def runs_once(job: sremote.Job, place: Place) -> None:
+    """See that a job returns, having run once."""
+    place.gate.touch()
+    assert job.result(PATIENCE) == "done"
+    assert len(place.runs) == 1
+
+
+def batch_jobs_of(slurm: Slurm, job: sremote.Job) -> int:
+    """Return how many batch jobs Slurm has had for a job."""
+    return len(slurm.run("squeue", "-h", "-t", "all", "-n", f"sremote-{job.id}").stdout.splitlines())
+
+
+def release(slurm: Slurm) -> None:
+    """Let the jobs go that were submitted on hold."""
+    for job_id in slurm.run("squeue", "-h", "-o", "%A").stdout.split():
+        slurm.run("scontrol", "release", job_id, check=True)
+
+
+class TestController:
+    """The victim is slurmctld."""
+
+    def test_away_when_a_job_is_submitted(self, client: sremote.Client, place: Place, slurm: Slurm) -> None:
+        slurm.kill_controller()
+        try:
+            job = place.submit(client)
+            status = job.status()
+            assert (status.state, status.source) == ("QUEUED", "scheduler")
+            assert "slurm gives no answer" in status.reason
+        finally:
+            slurm.start_controller()
+        runs_once(job, place)
+
+    def test_killed_right_after_it_took_a_job_and_then_gives_the_id_to_another(
+        self, client: sremote.Client, place: Place, slurm: Slurm
+    ) -> None:
+        job = place.submit(client, extra=[HOLD])
+        lost = job.record.batch_id
+        slurm.kill_controller()
+        slurm.start_controller()
+        while slurm.run("sbatch", "--parsable", "--hold", "--wrap", "true", check=True).stdout.strip() != lost:
+            assert job.record.batch_id == lost
+
+        job.status()
+        assert job.record.batch_id != lost
+        release(slurm)
+        runs_once(job, place)
+
+    def test_killed_while_a_job_waits_that_it_had_saved(
+        self, client: sremote.Client, place: Place, slurm: Slurm
+    ) -> None:
+        job = place.submit(client, extra=[HOLD])
+        batch_id = job.record.batch_id
+        slurm.await_saved(job.id)
+        slurm.kill_controller()
+        slurm.start_controller()
+        release(slurm)
+        runs_once(job, place)
+        assert job.record.batch_id == batch_id
+
+    def test_killed_while_a_job_runs_that_it_had_saved(
+        self, client: sremote.Client, place: Place, slurm: Slurm
+    ) -> None:
+        job = place.submit(client)
+        place.await_run()
+        slurm.await_saved(job.id)
+        slurm.kill_controller()
+        assert job.status().state == "RUNNING"
+        slurm.start_controller()
+        assert job.status().state in ("RUNNING", "QUEUED")
+        runs_once(job, place)
+
+    def test_killed_while_a_job_runs_that_it_had_not_saved(
+        self, client: sremote.Client, place: Place, slurm: Slurm
+    ) -> None:
+        job = place.submit(client)
+        place.await_run()
+        slurm.kill_controller()
+        slurm.start_controller()
+        assert job.status().state == "RUNNING"
+        runs_once(job, place)
+
+    def test_killed_while_a_job_ends(self, client: sremote.Client, place: Place, slurm: Slurm) -> None:
+        job = place.submit(client)
+        place.await_run()
+        slurm.kill_controller()
+        try:
+            runs_once(job, place)
+        finally:
+            slurm.start_controller()
+
+    def test_a_job_that_it_starts_a_second_time_does_not_run_again(
+        self, client: sremote.Client, place: Place, slurm: Slurm
+    ) -> None:
+        job = place.submit(client, requeue=True)
+        place.await_run()
+
+        slurm.run("scontrol", "requeue", job.record.batch_id or "", check=True)
+
+        with pytest.raises(JobError):
+            job.result(PATIENCE)
+        place.gate.touch()
+        while "RUNNING" in (states := slurm.run("squeue", "-h", "-t", "all", "-o", "%T").stdout) or "PEND" in states:
+            time.sleep(0.2)
+            assert len(place.runs) == 1
+        assert len(place.runs) == 1
+
+
+class TestNode:
+    """The victim is slurmd."""
+
+    def test_killed_while_a_job_waits(self, client: sremote.Client, place: Place, slurm: Slurm) -> None:
+        job = place.submit(client, extra=[HOLD])
+        slurm.kill_nodes()
+        release(slurm)
+        slurm.start_nodes()
+        runs_once(job, place)
+
+    def test_killed_while_a_job_runs(self, client: sremote.Client, place: Place, slurm: Slurm) -> None:
+        job = place.submit(client)
+        place.await_run()
+        slurm.kill_nodes()
+        try:
+            assert job.status().state == "RUNNING"
+            runs_once(job, place)
+        finally:
+            slurm.start_nodes()
+
+
+class TestProcesses:
+    """The victims are what runs on the node."""
+
+    def test_the_job_s_own_process_killed(self, client: sremote.Client, place: Place) -> None:
+        job = place.submit(client)
+        os.kill(place.await_run(), signal.SIGKILL)
+        with pytest.raises(RemoteKilled, match="SIGKILL"):
+            job.result(PATIENCE)
+        assert len(place.runs) == 1
+
+    def test_its_supervisor_killed(self, client: sremote.Client, place: Place) -> None:
+        job = place.submit(client)
+        pid = place.await_run()
+        os.kill(parent_of(pid), signal.SIGKILL)
+        with pytest.raises(JobLost, match="its batch job"):
+            job.result(PATIENCE)
+        place.gate.touch()
+        assert len(place.runs) == 1
+
+    def test_slurm_s_step_daemon_killed(self, client: sremote.Client, place: Place, slurm: Slurm) -> None:
+        job = place.submit(client)
+        place.await_run()
+        for pid in slurm.step_daemons():
+            os.kill(pid, signal.SIGKILL)
+        runs_once(job, place)
+
+
+def parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+CLIENT = """
+import os, signal, sys
+import sremote
+from sremote.host_jobs import HostJobs
+from sremote.schedulers.commands import CommandBatchSystem
+from tests.schedulers.conftest import work
+
+root, ledger, gate, stage = sys.argv[1:]
+submit, start = CommandBatchSystem.submit, HostJobs._start
+
+def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def submit_and_die(self, script):
+    submit(self, script)
+    die()
+
+if stage == "accepted":
+    HostJobs._start = die
+if stage == "being submitted":
+    CommandBatchSystem.submit = submit_and_die
+client = sremote.connect("local:", root=root)
+job = client.batch("slurm").submit_function(work, ledger, gate)
+if stage == "submitted":
+    die()
+job.logs()
+while not os.path.exists(ledger):
+    job.status()
+die()
+"""
+
+
+class TestClient:
+    """The victim is the process that submits; a later one takes over."""
+
+    @pytest.mark.parametrize("stage", ["accepted", "being submitted", "submitted", "running"])
+    def test_killed(self, stage: str, slurm: Slurm, place: Place) -> None:
+        argv = [sys.executable, "-c", CLIENT, place.jobs.parent, place.ledger, place.gate, stage]
+        done = subprocess.run(argv, timeout=PATIENCE, cwd=Path(__file__).parents[2], check=False)
+        assert done.returncode == -signal.SIGKILL
+
+        (job,) = sremote.jobs()
+
+        runs_once(job, place)
+        assert batch_jobs_of(slurm, job) == 1
+
+
+class TestLine:
+    """The line drops while sbatch is at work."""
+
+    @pytest.fixture
+    def host(self, slurm: Slurm, tmp_path: Path) -> "object":
+        """A server whose sbatch, having submitted, waits for ever."""
+        with ssh_server(tmp_path / "server", environment=slurm.environment) as server:
+            real = (server.tools / "sbatch").resolve()
+            (server.tools / "sbatch").unlink()
+            (server.tools / "sbatch").write_text(
+                f'#!/bin/sh\n[ -e {tmp_path}/once ] && exec {real} "$@"\n'
+                f'touch {tmp_path}/once; {real} "$@"; touch {tmp_path}/submitted; sleep 600\n'
+            )
+            (server.tools / "sbatch").chmod(0o755)
+            yield server
+
+    def test_dropped(self, host: SshServer, slurm: Slurm, place: Place, tmp_path: Path) -> None:
+        import threading
+
+        def cut() -> None:
+            while not (tmp_path / "submitted").exists():
+                time.sleep(0.01)
+            host.cut()
+
+        threading.Thread(target=cut, daemon=True).start()
+        with sremote.connect(
+            host.address, root=str(place.jobs.parent), key_file=host.key_file, known_hosts=host.known_hosts
+        ) as client:
+            job = place.submit(client)
+            runs_once(job, place)
+        assert batch_jobs_of(slurm, job) == 1
