@@ -5,14 +5,14 @@ import os
 import signal
 import subprocess
 import sys
-from typing import Any, Callable, Dict, Mapping, NoReturn, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Mapping, NoReturn, Sequence, Tuple
 
 from . import surroundings
 from .errors import FormatError, SremoteError, ValueRefused
 from .failures import describe
 from .functions import Refusal, fresh_main, import_dill, load_function, undill
 from .processes import out_of_memory_kills
-from .progress import offer_progress
+from .progress import offer_progress, progress
 from .requirements import unmet
 from .streams import flush
 from .values import decode, encode
@@ -31,12 +31,17 @@ def carry_out(
     first and may raise Refusal; ``settle`` comes when the user's code has ended.
     """
     allowed = frozenset(request.header.get("allow") or ())
+    done: List[Any] = []
     try:
         enter()
         function, arguments, keywords = _load(request, AllowedTypes(allowed))
         if function is _become and request.header.get("durable"):
             return _outcome_of_command(arguments)
-        result = function(*arguments, **keywords)
+        if request.header.get("each"):
+            _call_each(function, arguments[0], keywords, done)
+            result: Any = done
+        else:
+            result = function(*arguments, **keywords)
         settle()
         return _encode_result(request.header, response, result, allowed)
     except Refusal as refusal:
@@ -46,6 +51,9 @@ def carry_out(
         return {"outcome": "exited", "status": _exit_status(leaving)}
     except BaseException as error:
         settle()
+        if done:
+            with contextlib.suppress(ValueRefused):
+                encode(response, "done", done, allowed)
         return {"outcome": "raised", "error": describe(error, response, allowed)}
 
 
@@ -91,6 +99,13 @@ def _become(*argv: str) -> NoReturn:
         os.execvp(argv[0], list(argv))
     except OSError as error:
         raise Refusal("command", "{}: {}".format(argv[0], error.strerror)) from None
+
+
+def _call_each(function: Callable[..., Any], items: Sequence[Any], keywords: Any, done: List[Any]) -> None:
+    """Call a function with each of many lists of arguments; ``done`` gets the values as they come."""
+    for arguments in items:
+        done.append(function(*arguments, **keywords))
+        progress(len(done), len(items))
 
 
 def _outcome_of_command(argv: Sequence[str]) -> Dict[str, Any]:

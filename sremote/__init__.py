@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sremote.client import Client
     from sremote.connection import connect
     from sremote.errors import SremoteError
+    from sremote.executor import Executor
     from sremote.interpreter.progress import progress
     from sremote.job_handle import Job, job, jobs
     from sremote.job_status import JobState, JobStatus
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 _PLACES = {
     "Client": "client",
     "CommandResult": "answers",
+    "Executor": "executor",
     "Facts": "answers",
     "Job": "job_handle",
     "JobState": "job_status",
@@ -50,6 +52,7 @@ _PLACES = {
 __all__ = [
     "Client",
     "CommandResult",
+    "Executor",
     "Facts",
     "Job",
     "JobState",

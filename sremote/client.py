@@ -7,7 +7,7 @@ import secrets
 import shlex
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
@@ -38,6 +38,7 @@ from sremote.version import __version__
 
 if TYPE_CHECKING:
     from sremote.batch import Batch
+    from sremote.executor import Executor
     from sremote.installer import InstallReport
     from sremote.mailbox import Mailbox, MailboxOptions
     from sremote.queue import Queue
@@ -192,6 +193,55 @@ class Client:
         request = Message({})
         target = add_function(request, function, self.host, allowed_types, (args, kwargs))
         return self._submit(request, target, list(args), kwargs, {}, wishes)
+
+    def executor(
+        self,
+        workers: int | None = None,
+        *,
+        timeout: float | None = None,
+        scheduler: str | None = None,
+        resources: Resources | Mapping[str, Any] | None = None,
+        **surroundings: Unpack[Surroundings],
+    ) -> Executor:
+        """Return a ``concurrent.futures.Executor`` whose calls run on the host, ``workers`` at once.
+
+        By default as many as the host has cores.  Each call has a process of its own
+        there and may take ``timeout`` seconds; with a ``scheduler`` it is a batch job
+        with ``resources``.  Functions go there as with ``call_function``.
+        """
+        from sremote.executor import Executor
+
+        wishes = Wishes("", timeout, scheduler=scheduler, resources=resources)
+        return Executor(self, workers or self.facts().cores, wishes, surroundings)
+
+    def map(
+        self,
+        module: str,
+        function: str,
+        items: Iterable[Any],
+        *,
+        workers: int | None = None,
+        chunk: int | None = None,
+        show: bool = True,
+        timeout: float | None = None,
+        scheduler: str | None = None,
+        resources: Resources | Mapping[str, Any] | None = None,
+        **surroundings: Unpack[Surroundings],
+    ) -> Iterator[Any]:
+        """Call ``module.function`` with each of ``items`` on the host, and yield the values in their order.
+
+        Up to ``workers`` processes (default: as many as the host has cores) work at
+        once, each on ``chunk`` items, by default such that all are busy to the end.
+        ``timeout``, in seconds, is for each of these chunks.  On a terminal a bar shows how
+        far it is, unless ``show`` is false.  The other arguments are as for ``executor``.
+
+        Raises what the function raised, after the values of the items before.
+        """
+        from sremote.executor import call_each
+
+        executor = self.executor(workers, timeout=timeout, scheduler=scheduler, resources=resources, **surroundings)
+        target = target_by_name(module, function)
+        return call_each(executor, lambda _: target, [(item,) for item in items], chunk, f"{module}.{function}", show)
 
     def batch(self, scheduler: str = "auto", **resources: Any) -> Batch:
         """Return the host's batch system as a place to submit to, with what its jobs ask for.
@@ -417,6 +467,24 @@ class Client:
         data = self._exchange.run(job_id, request, timeout, output)
         response = Response.read(self.host.name, job_id, data, allowed_types, trust=self.trust)
         self._local.response = response
+        return response
+
+    def _perform(
+        self,
+        request: Message,
+        target: Header,
+        args: list[Any],
+        kwargs: Mapping[str, Any],
+        surroundings: Surroundings,
+        wishes: Wishes,
+    ) -> Response:
+        """Make a call, or have a batch system do that, and return its response; nothing is left of it."""
+        if wishes.scheduler is None:
+            header = self._surroundings(surroundings)
+            return self._run(request, target, args, kwargs, wishes.walltime, header, echo=True)
+        job = self._submit(request, target, args, kwargs, surroundings, wishes)
+        response = job.response()
+        job.remove()
         return response
 
     def _submit(

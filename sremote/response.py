@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import ModuleType
 from typing import Any, NoReturn
 
@@ -112,6 +112,12 @@ class Response:
 
             return dill.loads(bytes(self.message.get("value")))
         return self._decode("value")
+
+    def results(self) -> Iterator[Any]:
+        """Yield the values of a function that was called many times; then raise what ended that, if it failed."""
+        if self.outcome != "returned" and self.message.has("done"):
+            yield from self._decode("done")
+        yield from self.result()
 
     def _decode(self, section: str) -> Any:
         check_pickle(self.message.get(section))

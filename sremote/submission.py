@@ -40,6 +40,10 @@ class Wishes:
             raise UsageError("resources are what a scheduler gives", "Say scheduler='auto', or leave them out.")
         self.read_resources()
 
+    def named(self, label: str) -> Wishes:
+        """Return the same wishes for a job that is called ``label``."""
+        return dataclasses.replace(self, label=label)
+
     @property
     def needs_folder(self) -> bool:
         """Whether the job is to run in a folder of its own."""

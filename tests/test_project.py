@@ -79,6 +79,7 @@ def test_the_exported_names() -> None:
     assert sorted(sremote.__all__) == [
         "Client",
         "CommandResult",
+        "Executor",
         "Facts",
         "Job",
         "JobState",
