@@ -178,7 +178,8 @@ class Post:
             self._changed.wait_for(lambda: self._waiting or self._stopping or self.failure is not None)
             if self.failure is not None or not self._waiting:
                 return False
-            parts, size = [], 0
+            parts: list[bytes] = []
+            size = 0
             while self._waiting and (not parts or size + len(self._waiting[0]) <= letters.LETTER):
                 parts.append(self._waiting.popleft())
                 size += len(parts[-1])

@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, BinaryIO, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Protocol
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
@@ -23,10 +23,13 @@ from sremote.connectors.base import Completed, OutputSink
 from sremote.connectors.errors import ConnectionLost, HostError, LineError, LineTimeout
 from sremote.connectors.http_body import Source, content, measured
 from sremote.connectors.http_session import TRIES, HttpSession
-from sremote.connectors.newt_dialect import Ask, CommandOutput, Dialect
+from sremote.connectors.newt_dialect import Ask, CommandOutput
 from sremote.connectors.newt_wrapper import INPUT_LIMIT, Answer, Left, bare_line, read_answer, wrapped_line
 from sremote.connectors.shell import check_argv
 from sremote.connectors.stream import from_home, refusal
+
+if TYPE_CHECKING:
+    import requests
 
 SPOOL = ".sremote/spool"
 """The folder for what is on its way, below the home directory there."""
@@ -79,10 +82,22 @@ _CUT = 75
 """What ``_PUT`` ends with where other bytes came than were sent: sysexits.h's EX_TEMPFAIL."""
 
 
+class Carrier(Protocol):
+    """A gateway's way to commands and files: a NEWT dialect, or another gateway with as little."""
+
+    def command(self, ask: Ask, line: str, *, timeout: float) -> CommandOutput: ...
+
+    def file_path(self, path: str) -> str: ...
+
+    def read(self, ask: Ask, path: str, *, timeout: float) -> requests.Response: ...
+
+    def check(self, answer: requests.Response, deed: str) -> None: ...
+
+
 class PlainNewt:
     """The verbs, over ``dialect`` and ``ask``; ``http`` tells the timeouts and how messages call the host."""
 
-    def __init__(self, http: HttpSession, dialect: Dialect, ask: Ask) -> None:
+    def __init__(self, http: HttpSession, dialect: Carrier, ask: Ask) -> None:
         self._http = http
         self._dialect = dialect
         self._ask = ask
@@ -95,6 +110,12 @@ class PlainNewt:
     @property
     def _where(self) -> str:
         return self._http.name
+
+    @property
+    def home(self) -> str:
+        """The home directory there, once prepared."""
+        assert self._home is not None
+        return self._home
 
     def execute(
         self, argv: Sequence[str], stdin: bytes | BinaryIO, output: OutputSink | None, timeout: float | None

@@ -10,7 +10,7 @@ import posixpath
 import secrets
 import tempfile
 from collections.abc import Iterator, Sequence
-from typing import BinaryIO, Literal
+from typing import BinaryIO, Literal, cast
 
 from sremote.connectors.base import Capability, Completed, Connector, OutputSink
 from sremote.connectors.batch import BatchScript, BatchSystem, Resources
@@ -103,7 +103,8 @@ class ThroughBatch(Connector):
         done = [self._done.pop() for _ in range(len(self._done))]
         script = BatchScript(name, ["sh", "-c", _SCRIPT, "sh", folder, line, *done], self.resources, folder)
         job = submit_once(self.batch, script, self.patience)
-        with tempfile.SpooledTemporaryFile(_CHUNK) as result:
+        with tempfile.SpooledTemporaryFile(_CHUNK) as spool:
+            result = cast(BinaryIO, spool)
             try:
                 await_file(self.connector, self.batch, job, f"{folder}/result", result, self.patience, timeout)
             except LineTimeout as error:

@@ -65,7 +65,7 @@ class TokenSession:
         ca_file: str | None = None,
     ) -> None:
         self.name = name
-        self._http = HttpSession(
+        self.plain = self._http = HttpSession(
             base.rstrip("/"), name=name, connect_timeout=connect_timeout, fingerprint=fingerprint, ca_file=ca_file
         )
         self._tokens = tokens

@@ -164,7 +164,8 @@ class TokenOptions(TypedDict, total=False):
     scope: str
 
 
-_ORIGINS = ("token", "token_env", "token_file", "token_command", "client_secret_env", "client_secret_file", "key_file")
+ORIGINS = ("token", "token_env", "token_file", "token_command", "client_secret_env", "client_secret_file", "key_file")
+"""The options that say where tokens come from; one of them is given."""
 
 
 def token_provider(where: str, options: TokenOptions) -> TokenProvider:
@@ -175,10 +176,10 @@ def token_provider(where: str, options: TokenOptions) -> TokenProvider:
     unknown = sorted(options.keys() - TokenOptions.__annotations__.keys())
     if unknown:
         raise UsageError(f"{where}: there is no option {unknown[0]!r}")
-    given = [name for name in _ORIGINS if options.get(name) is not None]
+    given = [name for name in ORIGINS if options.get(name) is not None]
     if len(given) != 1:
         what = " and ".join(given) + " both say" if given else "nothing says"
-        raise UsageError(f"{where}: {what} where its tokens come from", f"Give one of {', '.join(_ORIGINS)}.")
+        raise UsageError(f"{where}: {what} where its tokens come from", f"Give one of {', '.join(ORIGINS)}.")
     token = options.get("token")
     if isinstance(token, TokenProvider):
         return token
