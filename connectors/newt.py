@@ -112,6 +112,7 @@ class NewtConnector(Connector):
                 )
             dialect = kind(machine, self.name)
             self._sign_in.sign_in(dialect)
+            offers = self._sign_in.session.offers
             self._ask = partial(self._sign_in.ask, dialect)
             plain = PlainNewt(self._http, dialect, self._ask)
             self._has_files = offers.get("files") is True

@@ -88,7 +88,7 @@ class GatewayStreams(StreamConnector):
         secure = parts.scheme == "https"
         url = urlunsplit(parts._replace(scheme="wss" if secure else "ws", path=parts.path + PATH))
         try:
-            return connect(
+            opened = connect(
                 url,
                 ssl=self._http.tls_context() if secure else None,
                 additional_headers={"Cookie": self._http.cookies()},
@@ -99,6 +99,7 @@ class GatewayStreams(StreamConnector):
                 ping_timeout=PING_TIMEOUT,
                 max_size=MESSAGE_LIMIT,
             )
+            return opened.__enter__()  # the process closes it
         except InvalidStatus as error:
             if error.response.status_code in (401, 403):
                 raise SignInRefused(f"{self.name}: the gateway's session has ended") from error

@@ -47,6 +47,7 @@ _COMMANDS = {
     "login": "sremote.cli.sign_in:login",
     "logout": "sremote.cli.sign_in:logout",
     "serve": "sremote.cli.serve:serve",
+    "gateway": "sremote.cli.gateway:gateway",
     "completion": "sremote.cli.completion:completion",
 }
 

@@ -40,6 +40,7 @@ COMMANDS = [
     "login",
     "logout",
     "serve",
+    "gateway",
     "completion",
 ]
 
