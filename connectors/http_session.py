@@ -66,8 +66,6 @@ class HttpSession:
         self._session = requests.Session()
         self._session.auth = _no_auth  # else ~/.netrc would be sent
         self._session.headers["User-Agent"] = "sremote"
-        if ca_file is not None:
-            self._session.verify = ca_file
         self._session.mount("https://", _Adapter(self.fingerprint))
         self._session.mount("http://", _Adapter(None))
 
@@ -107,6 +105,7 @@ class HttpSession:
                     headers=dict(headers or {}),
                     timeout=(self.connect_timeout, timeout or self.connect_timeout),
                     allow_redirects=False,
+                    verify=self.ca_file,  # here, since the environment goes before what the session says
                     stream=stream,
                 )
             except requests.RequestException as error:
@@ -145,7 +144,7 @@ class HttpSession:
         """Return the checks of the certificate for a connection that is not made here."""
         if self.fingerprint is not None:
             return PinnedContext.of(self.fingerprint)
-        settings = self._session.merge_environment_settings(self.base, {}, False, None, None)
+        settings = self._session.merge_environment_settings(self.base, {}, False, self.ca_file, None)
         verify = settings["verify"]
         context = ssl.create_default_context(
             cafile=verify if isinstance(verify, str) else requests.utils.DEFAULT_CA_BUNDLE_PATH
@@ -298,10 +297,12 @@ class _Adapter(HTTPAdapter):
         return super().proxy_manager_for(proxy, **options, **self._pinning())
 
     def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
-        super().cert_verify(conn, url, verify and self._fingerprint is None, cert)  # type: ignore[no-untyped-call]
+        super().cert_verify(conn, url, verify if self._fingerprint is None else False, cert)  # type: ignore[no-untyped-call]
 
     def build_connection_pool_key_attributes(self, request: Any, verify: Any, cert: Any = None) -> Any:
-        return super().build_connection_pool_key_attributes(request, verify and self._fingerprint is None, cert)
+        return super().build_connection_pool_key_attributes(
+            request, verify if self._fingerprint is None else False, cert
+        )
 
     def _pinning(self) -> dict[str, Any]:
         return {} if self._fingerprint is None else {"assert_fingerprint": self._fingerprint, "assert_hostname": False}

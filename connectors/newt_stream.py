@@ -49,7 +49,8 @@ PING = 30.0
 """Seconds between signs of life; a line without an answer for PING_TIMEOUT is lost."""
 PING_TIMEOUT = 60.0
 
-log = logging.getLogger("sremote.connectors")
+_silent = logging.getLogger("sremote.connectors.websockets")
+_silent.setLevel(logging.INFO)  # at DEBUG it would show cookies and all that is sent
 
 
 class GatewayStreams(StreamConnector):
@@ -98,6 +99,7 @@ class GatewayStreams(StreamConnector):
                 ping_interval=PING,
                 ping_timeout=PING_TIMEOUT,
                 max_size=MESSAGE_LIMIT,
+                logger=_silent,
             )
             return opened.__enter__()  # the process closes it
         except InvalidStatus as error:

@@ -11,7 +11,7 @@ from typing import Any
 
 from starlette.types import Receive
 
-OUTPUT_LIMIT = 1 << 24
+OUTPUT_LIMIT = 1 << 22
 """Bytes of output and of errors that an answer holds."""
 GRACE = 0.5
 """Seconds between SIGTERM and SIGKILL."""
@@ -47,35 +47,41 @@ async def run_line(line: str, *, login: bool, home: str, timeout: float, receive
         return Finished(126, b"", str(error).encode())
     assert process.stdout is not None
     assert process.stderr is not None
-    readers = [asyncio.create_task(_read(stream)) for stream in (process.stdout, process.stderr)]
-    hangs_up = asyncio.create_task(_hang_up(receive))
+    too_much = asyncio.Event()
+    outputs = bytearray(), bytearray()
+    readers = [
+        asyncio.create_task(_read(stream, output, too_much))
+        for stream, output in zip((process.stdout, process.stderr), outputs, strict=True)
+    ]
     ended = asyncio.ensure_future(asyncio.gather(*readers, process.wait()))
-    waiting: set[asyncio.Future[Any]] = {ended, hangs_up}
+    reasons: dict[asyncio.Future[Any], str] = {
+        ended: "",
+        asyncio.ensure_future(_hang_up(receive)): "the client hung up",
+        asyncio.ensure_future(too_much.wait()): f"it printed more than {OUTPUT_LIMIT} bytes: write them to a file",
+    }
     try:
-        done, _ = await asyncio.wait(waiting, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-        problem = "" if ended in done else f"it was ended after {timeout:g} seconds" if not done else "hung up"
-        if ended in done and isinstance(ended.exception(), OverflowError):
-            problem = f"it printed more than {OUTPUT_LIMIT} bytes: write them to a file and get that"
+        done, _ = await asyncio.wait(reasons, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        problem = f"it was ended after {timeout:g} seconds"
+        if done:
+            problem = reasons[next(reason for reason in reasons if reason in done)]
     finally:
-        hangs_up.cancel()
+        for reason in reasons:
+            if reason is not ended:
+                reason.cancel()
         if process.returncode is None:
             await _end(process)
-        with contextlib.suppress(OverflowError, asyncio.CancelledError):
+        with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(ended, GRACE)
-    stdout, stderr = (
-        reader.result() if reader.done() and not reader.cancelled() and not reader.exception() else b""
-        for reader in readers
-    )
-    return Finished(process.returncode or 0, stdout, stderr, problem)
+    return Finished(process.returncode or 0, bytes(outputs[0]), bytes(outputs[1]), problem)
 
 
-async def _read(stream: asyncio.StreamReader) -> bytes:
-    kept = bytearray()
+async def _read(stream: asyncio.StreamReader, kept: bytearray, too_much: asyncio.Event) -> None:
+    """Keep what comes; what is too much is read and dropped until the command has been ended."""
     while data := await stream.read(1 << 16):
-        kept += data
-        if len(kept) > OUTPUT_LIMIT:
-            raise OverflowError
-    return bytes(kept)
+        if len(kept) + len(data) > OUTPUT_LIMIT:
+            too_much.set()
+        else:
+            kept += data
 
 
 async def _hang_up(receive: Receive) -> None:

@@ -102,7 +102,9 @@ class Guard:
             try:
                 message = await asyncio.wait_for(receive(), self._settings.body_timeout)
             except TimeoutError:
-                raise HTTPException(408, "the request's body has stopped coming") from None
+                raise HTTPException(
+                    408, "the request's body has stopped coming", headers={"Connection": "close"}
+                ) from None
             whole = message["type"] != "http.request" or not message.get("more_body", False)
             return message
 
@@ -136,18 +138,19 @@ async def read_form(request: Request, timeout: float) -> dict[str, str]:
 
 async def read_body(request: Request, limit: int, timeout: float) -> bytes:
     """Return a request's body of at most ``limit`` bytes, come within ``timeout`` seconds."""
+    too_large = HTTPException(413, f"the body may have {limit} bytes", headers={"Connection": "close"})
     stated = request.headers.get("content-length", "")
     if stated.isdigit() and int(stated) > limit:
-        raise HTTPException(413, f"the body may have {limit} bytes")
+        raise too_large
     body = bytearray()
     try:
         async with asyncio.timeout(timeout):
             async for piece in request.stream():
                 body += piece
                 if len(body) > limit:
-                    raise HTTPException(413, f"the body may have {limit} bytes")
+                    raise too_large
     except TimeoutError:
-        raise HTTPException(408, "the request's body comes too slowly") from None
+        raise HTTPException(408, "the request's body comes too slowly", headers={"Connection": "close"}) from None
     return bytes(body)
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote_to_bytes
 
 from starlette.concurrency import run_in_threadpool
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -32,6 +33,7 @@ from sremote.gateway.settings import Settings
 from sremote.gateway.streams import serve_command
 
 COOKIE = "newt_sessionid"
+READING = ("GET", "HEAD")
 DEFAULT_MODE = 0o600
 _STATUSES = {
     errno.ENOENT: 404,
@@ -45,6 +47,21 @@ _STATUSES = {
     errno.EINVAL: 400,
 }
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+
+
+class _AnyPath(Convertor[str]):
+    """The rest of a path, with whatever is in it: ``path`` stops at a newline."""
+
+    regex = "(?s:.*)"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("bytes", _AnyPath())
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -73,7 +90,7 @@ class NewtRoutes:
                 Route(f"{prefix}/status/{{machine}}", self._open(version, self._status)),
                 Route(f"{prefix}/command/{{machine}}", self._in(version, self._command), methods=["POST"]),
                 Route(
-                    f"{prefix}/file/{{machine}}{{path:path}}",
+                    f"{prefix}/file/{{machine}}{{path:bytes}}",
                     self._in(version, self._file),
                     methods=["GET", "PUT", "POST", "DELETE"],
                 ),
@@ -89,7 +106,7 @@ class NewtRoutes:
     async def _login(self, request: Request) -> Answer:
         if request.method == "DELETE":
             return await self._logout(request)
-        if request.method == "GET":
+        if request.method in READING:
             return Answer(self._about(self.session(request), ""))
         form = await read_form(request, self._settings.body_timeout)
         try:
@@ -179,7 +196,7 @@ class NewtRoutes:
         raw = request.scope["raw_path"].partition(b"?")[0]
         machine = raw.split(b"/file/", 1)[1]
         path = os.fsdecode(unquote_to_bytes(machine[machine.index(b"/") :] if b"/" in machine else b"/"))
-        if request.method == "GET":
+        if request.method in READING:
             query = request.query_params
             if query.get("view") == "read" or query.get("download") in ("1", "true"):
                 return await self._read(request, path)
@@ -195,7 +212,7 @@ class NewtRoutes:
         found = dict(parse_qsl(query, keep_blank_values=True, encoding="utf-8", errors="surrogateescape"))
         if "path" not in found:
             raise HTTPException(400, "the query names no path")
-        if request.method == "GET":
+        if request.method in READING:
             return await self._read(request, found["path"])
         if request.method == "DELETE":
             return await self._delete(found["path"])
