@@ -29,6 +29,7 @@ NAMES = (
     "idle",
     "files",
     "launches",
+    "queue",
 )
 RESULTS = Path(__file__).with_name("results")
 

@@ -13,13 +13,13 @@ import struct
 import sys
 import tempfile
 import time
-from typing import Any, Dict, List, NamedTuple, NoReturn, Optional
+from typing import Any, List, NamedTuple, NoReturn, Optional
 
 from .functions import fresh_main
 from .queue_journal import Journal
 from .queue_perform import die_with_parent, perform
-from .queue_store import read_segment
-from .queue_tasks import StoredTask, TaskReader
+from .queue_segments import SegmentFiles
+from .queue_tasks import StoredTask
 from .wire import Message
 
 TOKEN = struct.Struct(">IIIII")
@@ -30,8 +30,6 @@ EXIT_JOURNAL = 74
 """EX_IOERR of sysexits.h: nothing could be recorded."""
 STOPPED_SOON = 5.0
 """Seconds for a worker to end its executor once both have been told to stop."""
-_SEGMENTS = 16
-"""Entries that are kept at hand."""
 
 
 class Outputs:
@@ -41,6 +39,11 @@ class Outputs:
         self.files = [tempfile.TemporaryFile() for _ in ("stdout", "stderr")]
         for file in self.files:  # several processes write to it, and it is emptied in between
             fcntl.fcntl(file, fcntl.F_SETFL, fcntl.fcntl(file, fcntl.F_GETFL) | os.O_APPEND)
+
+    def close(self) -> None:
+        """Close the files, which are gone then."""
+        for file in self.files:
+            file.close()
 
     def take(self, message: Message) -> None:
         """Add what was printed to a result, and empty the files."""
@@ -68,12 +71,11 @@ class Executor:
     """Lives in the forked process.  ``tokens`` and ``notices`` are its ends of the pipes."""
 
     def __init__(self, folder: str, journal: Journal, outputs: Outputs, tokens: int, notices: int) -> None:
-        self._folder = folder
         self._journal = journal
         self._outputs = outputs
         self._tokens = tokens
         self._notices = notices
-        self._segments: Dict[int, TaskReader] = {}
+        self._segments = SegmentFiles(folder)
         self._place = os.getcwd()
         self._stopping = False
 
@@ -151,9 +153,5 @@ class Executor:
             os.chdir(self._place)
 
     def _read(self, token: Token) -> "tuple[StoredTask, List[str]]":
-        reader = self._segments.get(token.entry)
-        if reader is None:
-            if len(self._segments) >= _SEGMENTS:
-                self._segments.clear()
-            reader = self._segments[token.entry] = TaskReader(read_segment(self._folder, token.entry))
+        reader = self._segments.read(token.entry)
         return reader[token.offset], reader.header["allow"]

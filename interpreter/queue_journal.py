@@ -46,10 +46,10 @@ class Journal:
 
     def __init__(self, folder: str, number: int) -> None:
         """Make the files.  Raises FileExistsError where they are there."""
-        self.path = journal_path(folder, number)
+        self.path = journal_path(folder, str(number))
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND
         self._journal = os.open(self.path, flags, 0o600)
-        self._results = os.open(results_path(folder, number), flags, 0o600)
+        self._results = os.open(results_path(folder, str(number)), flags, 0o600)
 
     def start(self, claim: int, task: int) -> None:
         """Record that a task is about to run."""
@@ -66,8 +66,12 @@ class Journal:
             data = memoryview(result.to_bytes())
             length = len(data)
             offset = os.lseek(self._results, 0, os.SEEK_END)
-            while data:
-                data = data[os.write(self._results, data) :]
+            try:
+                while data:
+                    data = data[os.write(self._results, data) :]
+            except OSError:  # a part of it would take the room that the record needs
+                os.ftruncate(self._results, offset)
+                raise
         kind = SUCCEEDED if succeeded else FAILED
         self._write(RECORD.pack(kind, end, status, claim, task, length, offset, time.time(), seconds))
 
@@ -102,24 +106,24 @@ class Journal:
             raise OSError(28, "No space left on device", self.path)
 
 
-def journal_path(folder: str, number: int) -> str:
-    """Return where a worker's journal is."""
-    return os.path.join(folder, "workers", "{}.journal".format(number))
+def journal_path(folder: str, name: str) -> str:
+    """Return where a journal is; a worker's is called by its number."""
+    return os.path.join(folder, "workers", name + ".journal")
 
 
-def results_path(folder: str, number: int) -> str:
-    """Return where its results are."""
-    return os.path.join(folder, "workers", "{}.results".format(number))
+def results_path(folder: str, name: str) -> str:
+    """Return where the results are that its records point to."""
+    return os.path.join(folder, "workers", name + ".results")
 
 
-def read_journal(folder: str, number: int, first: int, last: Optional[int] = None) -> bytes:
-    """Return a worker's whole records from number ``first`` on, before number ``last``; b"" where there is none."""
-    try:
-        with open(journal_path(folder, number), "rb") as file:
-            file.seek(first * RECORD.size)
-            data = file.read() if last is None else file.read(max(0, last - first) * RECORD.size)
-    except FileNotFoundError:
-        return b""
+def read_journal(folder: str, name: str, first: int, last: Optional[int] = None) -> bytes:
+    """Return a journal's whole records from number ``first`` on, before number ``last``.
+
+    Raises FileNotFoundError where there is none: not yet, or not any more.
+    """
+    with open(journal_path(folder, name), "rb") as file:
+        file.seek(first * RECORD.size)
+        data = file.read() if last is None else file.read(max(0, last - first) * RECORD.size)
     return data[: len(data) - len(data) % RECORD.size]
 
 
@@ -128,17 +132,18 @@ def read_records(data: bytes) -> List[Record]:
     return [Record(*fields) for fields in RECORD.iter_unpack(data)]
 
 
-def valid_records(folder: str, number: int, first: int) -> int:
+def valid_records(folder: str, name: str, first: int) -> int:
     """Return how many records of a worker hold, the first ``first`` of which are known to.
 
     Those that do not are what a machine had not put to disk when it went down.
     """
     count = first
     try:
-        size = os.stat(results_path(folder, number)).st_size
-    except FileNotFoundError:
-        size = 0
-    for record in read_records(read_journal(folder, number, first)):
+        records = read_records(read_journal(folder, name, first))
+        size = os.stat(results_path(folder, name)).st_size
+    except FileNotFoundError:  # it was killed before it made them
+        return count
+    for record in records:
         if record.kind not in (START, SUCCEEDED, FAILED) or record.offset + record.length > size:
             break
         count += 1
@@ -150,16 +155,19 @@ class ResultReader:
 
     def __init__(self, folder: str) -> None:
         self._folder = folder
-        self._files: Dict[int, BinaryIO] = {}
+        self._files: Dict[str, BinaryIO] = {}
 
-    def read(self, worker: int, record: Record) -> bytes:
-        """Return a result; less than the record says where its machine has gone down before it was on disk."""
-        if not record.length:
+    def read(self, name: str, offset: int, length: int) -> bytes:
+        """Return a result; less than ``length`` where its machine has gone down before it was on disk.
+
+        Raises FileNotFoundError where the file is gone, or has become part of another.
+        """
+        if not length:
             return b""
-        file = self._files.get(worker)
+        file = self._files.get(name)
         if file is None:
-            file = self._files[worker] = open(results_path(self._folder, worker), "rb")
-        return os.pread(file.fileno(), record.length, record.offset)
+            file = self._files[name] = open(results_path(self._folder, name), "rb")
+        return os.pread(file.fileno(), length, offset)
 
     def close(self) -> None:
         """Close the files."""

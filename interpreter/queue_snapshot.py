@@ -20,7 +20,10 @@ def to_message(state: State) -> Message:
     message = Message({"kind": "snapshot", "format": 1, "position": state.position, "paused": state.paused})
     tables = {
         "segments": [[one.first, one.count, one.entry] for one in state.segments],
-        "workers": [[one.number, one.about, one.folded, one.records, one.lost] for one in state.workers.values()],
+        "workers": [
+            [one.number, one.about, one.folded, one.records, one.lost, one.file, one.first_record, one.first_result]
+            for one in state.workers.values()
+        ],
         "claimers": sorted(state.claimers.items()),
         "added": state.added,
     }
@@ -45,9 +48,10 @@ def from_message(message: Message) -> State:
     state.paused = header["paused"]
     tables = json.loads(_get(message, "tables").decode())
     state.segments = [Segment(*row) for row in tables["segments"]]
-    for number, about, folded, records, lost in tables["workers"]:
+    for number, about, folded, records, lost, file, first_record, first_result in tables["workers"]:
         worker = state.workers[number] = Worker(number, about)
         worker.folded, worker.records, worker.lost = folded, records, lost
+        worker.file, worker.first_record, worker.first_result = file, first_record, first_result
     state.claimers = dict(tables["claimers"])
     state.added = tables["added"]
     state.states = bytearray(_get(message, "states"))

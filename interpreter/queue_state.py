@@ -39,6 +39,12 @@ class Worker:
         self.number = number
         self.about = about
         """``process`` (as ``this_process`` has it), and what else it tells of itself."""
+        self.file = str(number)
+        """What its journal is called, which may have become part of a larger one."""
+        self.first_record = 0
+        """Where its journal begins in that."""
+        self.first_result = 0
+        """Where its results begin in those of that."""
         self.folded = 0
         """Records of its journal that are in the state."""
         self.records: Optional[int] = None

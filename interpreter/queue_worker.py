@@ -63,7 +63,7 @@ class Worker:
         self._wakeup, writable = os.pipe()
         for end in (self._wakeup, writable):
             os.set_blocking(end, False)
-        signal.set_wakeup_fd(writable)
+        previous = signal.set_wakeup_fd(writable)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
         self._store.load()
@@ -81,6 +81,11 @@ class Worker:
             pass
         finally:
             self._crew.dismiss()
+            self._crew.outputs.close()
+            self._journal.close()
+            signal.set_wakeup_fd(previous)
+            os.close(writable)
+            os.close(self._wakeup)
         return dict(self._done, worker=self._number, ended=ended)
 
     def _stop(self, *_: Any) -> None:
@@ -107,10 +112,11 @@ class Worker:
         def decide(state: State) -> Optional[Message]:
             self._check(state)
             del chosen[:]
-            if state.paused:
-                return None
             if WAITING in state.states:
                 self._store.fold()
+                state = self._store.state
+            if state.paused:
+                return None
             share = state.states.count(READY) // (2 * len(state.live_workers()))
             chosen.extend(state.choose(max(1, min(self._at_once, share))))
             return change("claim", to_ranges(chosen), worker=self._number) if chosen else None
@@ -133,9 +139,10 @@ class Worker:
         work = _Work(claim, tasks, self._journal.count())
         self._crew.hand_out(self._tokens(claim, tasks))
         deaths = 0
+        late = False
         look = time.monotonic() + LOOK
         while True:
-            heard = self._crew.listen(self._wakeup, self._pause(look))
+            heard = self._crew.listen(self._wakeup, self._pause(look, late))
             if self._stopping or self._out_of_time(GRACE):
                 self._interrupt(work)
                 break
@@ -152,13 +159,18 @@ class Worker:
                 look = time.monotonic() + LOOK
                 self._store.refresh()
                 self._check(self._store.state)
-                hoarding = time.monotonic() - work.began > PATIENCE
-                if self._store.state.paused or hoarding or self._too_late():
+                if self._store.state.paused or time.monotonic() - work.began > PATIENCE:
                     self._give_back(work)
+            if not late and self._too_late():
+                late = True
+                self._give_back(work)
         self._learn(work)
 
-    def _pause(self, look: float) -> float:
-        until = look if self._deadline is None else min(look, self._deadline - GRACE)
+    def _pause(self, look: float, late: bool) -> float:
+        """Return how long nothing needs to be done unless something is heard."""
+        until = look
+        if self._deadline is not None:
+            until = min(look, self._deadline - GRACE - (0.0 if late else self._longest))
         return max(0.0, until - time.monotonic())
 
     def _tokens(self, claim: int, tasks: Sequence[int]) -> List[bytes]:
@@ -240,7 +252,7 @@ class Worker:
 
     def _too_late(self) -> bool:
         """Say whether a task that is begun now may not come to its end."""
-        return self._out_of_time(max(GRACE, self._longest))
+        return self._out_of_time(GRACE + self._longest)
 
     def _sleep(self, seconds: float) -> None:
         if self._deadline is not None:

@@ -347,7 +347,7 @@ class Client:
         """Return the queues that are on the host, and how they are."""
         from sremote.queue import queue_status
 
-        return [queue_status(one) for one in self._ask("queue_requests", "queues", self._probe().root)]
+        return [queue_status(one) for one in self._ask("queue_answers", "queues", self._probe().root)]
 
     def facts(self) -> Facts:
         """Return what the host is: Python, platform, home, scheduler, file system, free space."""

@@ -272,7 +272,8 @@ class Queue:
         return self.client._probe().root
 
     def _ask(self, function: str, *args: Any) -> Any:
-        return self._ask_far_side("queue_requests", function, self._root, self.name, *args)
+        module = "queue_answers" if function in ("status", "tasks", "results") else "queue_requests"
+        return self._ask_far_side(module, function, self._root, self.name, *args)
 
     def _ask_far_side(self, module: str, function: str, *args: Any) -> Any:
         try:

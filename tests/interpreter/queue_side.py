@@ -9,10 +9,11 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import sremote.interpreter
-from sremote.interpreter import queue_requests
+from sremote.interpreter import queue_answers, queue_requests
 from sremote.tasks import Task, tasks_message
 from tests.interpreter.far_side import DATA, TIMEOUT, wait_for
 from tests.kit.requirements import need_program
@@ -40,7 +41,7 @@ class QueueSide:
 
     def ask(self, function: str, *args: Any) -> Any:
         """Make a request in this process."""
-        return getattr(queue_requests, function)(str(self.root), self.name, *args)
+        return getattr(module_of(function), function)(str(self.root), self.name, *args)
 
     def add(self, *tasks: Task | str, identity: str | None = None) -> int:
         """Add tasks; return the number of the first."""
@@ -57,7 +58,7 @@ class QueueSide:
         rows, left = self.ask("results", {})
         assert not left
         assert len({row[0] for row in rows}) == len(rows)
-        return {number: tuple(row) for number, *row in rows}
+        return {number: tuple(row) for number, _, *row in rows}
 
     def start(
         self, *, workers: int = 1, python: Path = Path(sys.executable), hostname: str = "", **options: Any
@@ -72,7 +73,8 @@ class QueueSide:
 
     def ask_on(self, hostname: str, function: str, *args: Any) -> Any:
         """Make a request on a node of that name."""
-        return self.answer(self._run(Path(sys.executable), hostname, "queue_requests", function, *args))
+        module = module_of(function).__name__.rpartition(".")[2]
+        return self.answer(self._run(Path(sys.executable), hostname, module, function, *args))
 
     def answer(self, process: "subprocess.Popen[bytes]") -> Any:
         """Wait for a process; return what it answers."""
@@ -107,6 +109,11 @@ class QueueSide:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process.pid, signal.SIGKILL)
             process.communicate()
+
+
+def module_of(function: str) -> ModuleType:
+    """Return the module that has a request."""
+    return queue_answers if function in ("status", "tasks", "results") else queue_requests
 
 
 def children(pid: int) -> list[int]:
