@@ -12,7 +12,7 @@ import contextlib
 import struct
 import threading
 from collections import deque
-from typing import TYPE_CHECKING, Any, Callable, Deque, Iterator, List, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Deque, Iterator, List, Optional, Sequence, Tuple
 
 from . import frames
 from .bells import Bell, ring_all, wait_until
@@ -66,7 +66,10 @@ class Channel:
         ValueRefused where the value cannot travel, ChannelClosed (an OSError) where
         the channel is closed.
         """
-        buffers = self._channels.encode(item)
+        self.send_bytes(self._channels.encode(item))
+
+    def send_bytes(self, buffers: "Sequence[Buffer]") -> None:
+        """Send bytes as they are, for ``receive_bytes`` over there; else as ``send``."""
         with self._sending:
             if len(buffers) == 1 and len(buffers[0]) <= frames.CHUNK:
                 self._send(frames.ITEM, buffers[0])
@@ -90,10 +93,13 @@ class Channel:
         RemoteError once where it was closed with an error, ChannelTimeout (a
         TimeoutError) when the time is up, and what ended the session.
         """
+        return self._channels.decode(self.receive_bytes(timeout))
+
+    def receive_bytes(self, timeout: Optional[float] = None) -> Buffer:
+        """Return the next value as the bytes that came; else as ``receive``."""
         if self._callback is not None:
             raise ChannelClosed("{}: its values go to a callback".format(self))
-        data = self._next(timeout)
-        return self._channels.decode(data)
+        return self._next(timeout)
 
     def __iter__(self) -> Iterator[Any]:
         return self

@@ -34,10 +34,12 @@ class KeyFileError(SremoteError, ValueError):
 class Key:
     """What a key file holds: the secret, and the certificate's fingerprint where it has one."""
 
-    def __init__(self, secret: bytes, fingerprint: Optional[bytes] = None, path: str = "") -> None:
+    def __init__(self, secret: bytes, fingerprint: Optional[bytes] = None, path: str = "", text: str = "") -> None:
         self.secret = secret
         self.fingerprint = fingerprint
         self.path = path
+        self.text = text
+        """The content of the file."""
 
     def __repr__(self) -> str:
         return "<Key of {}>".format(self.path or "unknown origin")
@@ -58,6 +60,11 @@ def read_key(path: str) -> Key:
         raise KeyFileError("{} is not a key file".format(path)) from None
     if stat.S_IMODE(held.st_mode) & 0o077 or held.st_uid not in (0, os.geteuid()):
         raise KeyFileError("{}: others may read this key".format(path), "Type: chmod 600 {}".format(path))
+    return parse_key(text, path)
+
+
+def parse_key(text: str, path: str = "the text") -> Key:
+    """Read the content of a key file.  Raises KeyFileError."""
     found = _KEY.search(text)
     if not text.startswith(FIRST_LINE) or found is None:
         raise KeyFileError("{} is not a key file".format(path), "Make one with: sremote serve --generate-key FILE")
@@ -66,7 +73,7 @@ def read_key(path: str) -> Key:
         fingerprint = digest_of(base64.b64decode(certificate.group(1))) if certificate else None
     except binascii.Error:
         raise KeyFileError("{}: its certificate is damaged".format(path)) from None
-    return Key(found.group(1).encode("utf-8"), fingerprint, path)
+    return Key(found.group(1).encode("utf-8"), fingerprint, path, text)
 
 
 def digest_of(certificate: bytes) -> bytes:

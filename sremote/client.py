@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from sremote.executor import Executor
     from sremote.installer import InstallReport
     from sremote.mailbox import Mailbox, MailboxOptions
+    from sremote.objects.client import ObjectClient
     from sremote.queue import Queue
     from sremote.tasks import QueueStatus
 
@@ -318,6 +319,17 @@ class Client:
         from sremote.mailbox import Mailbox
 
         return Mailbox(self.host, self._use, walltime, **options)
+
+    def objects(self, *, threaded: bool = False, echo: bool = True, **options: Any) -> ObjectClient:
+        """Start a living process whose functions and objects are used as if they were here.
+
+        See ``sremote.objects``; ``options`` are those of ObjectClient, or with ``threaded`` of
+        ThreadedObjectClient, which has a thread over there for each thread here.
+        """
+        from sremote.objects.client import ObjectClient
+        from sremote.objects.threaded import ThreadedObjectClient
+
+        return (ThreadedObjectClient if threaded else ObjectClient)(self.session(echo=echo), **options)
 
     def push(self, local: str | Path, remote: str, **how: Unpack[trees.CopyOptions]) -> trees.Copied:
         """Copy a file or folder to the host: ``local`` becomes ``remote`` (absolute, or relative to home).

@@ -111,9 +111,9 @@ class Session:
         """End the process over there; nothing where it has ended."""
         self._line.close(UsageError(f"{self.host.where}: the session is closed"))
 
-    def kill(self) -> None:
-        """End the session at once, as ``close`` does in time."""
-        self._line.kill(UsageError(f"{self.host.where}: the session was ended from here"))
+    def kill(self, reason: SremoteError | None = None) -> None:
+        """End the session at once, as ``close`` does in time; whoever waits gets ``reason``."""
+        self._line.kill(reason or UsageError(f"{self.host.where}: the session was ended from here"))
 
     @property
     def is_open(self) -> bool:

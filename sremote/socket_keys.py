@@ -18,18 +18,27 @@ def generate_key(path: Path) -> Key:
 
     Raises UsageError where there is a file already, or none can be written.
     """
-    content = f"{FIRST_LINE}\nkey: {secrets.token_urlsafe(32)}\n".encode() + _certificate()
+    write_private(path, new_key_file())
+    return read_key(str(path))
+
+
+def new_key_file() -> str:
+    """Return the content of a new key file."""
+    return f"{FIRST_LINE}\nkey: {secrets.token_urlsafe(32)}\n" + _certificate()
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a new file that only its owner may read.  Raises UsageError."""
     try:
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(content)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(text)
     except FileExistsError:
         raise UsageError(f"{path} is there already", "Give another name, or remove it: its key is lost then.") from None
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}", "Give a file in a folder that you may write in.") from error
-    return read_key(str(path))
 
 
-def _certificate() -> bytes:
+def _certificate() -> str:
     """Return a new private key and the certificate that it has signed itself, in PEM."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
@@ -48,6 +57,7 @@ def _certificate() -> bytes:
         .not_valid_after(_NO_END)
         .sign(private, hashes.SHA256())
     )
-    return certificate.public_bytes(serialization.Encoding.PEM) + private.private_bytes(
+    content = certificate.public_bytes(serialization.Encoding.PEM) + private.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
+    return content.decode("ascii")
