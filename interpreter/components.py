@@ -13,6 +13,7 @@ import signal
 import sys
 import tempfile
 import time
+import zlib
 from typing import Any, Dict, Iterable, Iterator, List, Optional, Tuple
 
 from .component import START, Component
@@ -36,9 +37,14 @@ _CHUNK = 1 << 16
 Description = Dict[str, Any]
 
 
-def make_folders(launch: str, count: int) -> List[str]:
+def make_folders(root: str, launch: str, count: int) -> List[str]:
     """Make that many temporary folders for components, and return their paths."""
-    return [tempfile.mkdtemp(prefix="sremote-{}-".format(launch)) for _ in range(count)]
+    return [tempfile.mkdtemp(prefix=_prefix(root, launch)) for _ in range(count)]
+
+
+def _prefix(root: str, launch: str) -> str:
+    """Return how temporary folders of a launch begin; other roots have launches of that name, too."""
+    return "sremote-{}-{:08x}-".format(launch, zlib.crc32(os.fsencode(root)))
 
 
 def remove_folders(paths: Iterable[str]) -> None:
@@ -233,7 +239,7 @@ def stop(
             if component.temporary:
                 remove_folders([component.folder])
         if ids is None:
-            remove_folders(_stale_folders(launch))
+            remove_folders(_stale_folders(root, launch))
     return stopped
 
 
@@ -283,10 +289,10 @@ def jobs_of(root: str, launch: str) -> Iterator[Tuple[Job, Component]]:
             yield Job(component.directory), component
 
 
-def _stale_folders(launch: str) -> List[str]:
+def _stale_folders(root: str, launch: str) -> List[str]:
     """Return the temporary folders of a launch, whatever became of the components that they were for."""
     place = tempfile.gettempdir()
-    pattern = re.compile("sremote-" + re.escape(launch) + r"-\w{8}$")
+    pattern = re.compile(re.escape(_prefix(root, launch)) + r"\w{8}$")
     return [
         entry.path
         for entry in os.scandir(place)

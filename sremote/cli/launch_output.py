@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from sremote.launcher.plan import where
 from sremote.launcher.reporter import Reporter
 from sremote.launcher.result import ComponentResult, LaunchResult
 from sremote.sizes import as_size
@@ -63,7 +64,7 @@ class ConsoleReporter(Reporter):
 
     def copied(self, host: str, files: int, unchanged: int) -> None:
         """Say what has been copied."""
-        self.stage(f"{host}: {files} files sent, {unchanged} unchanged.")
+        self.stage(f"{where(host)}: {files} files sent, {unchanged} unchanged.")
 
     def output(self, component: ComponentResult, line: str) -> None:
         """Show a line of output."""
@@ -76,9 +77,9 @@ class ConsoleReporter(Reporter):
         """Say how a component has ended; of one that failed, show the last lines."""
         if component.state != "failed":
             if not self._quiet:
-                click.echo(f"{component.name} on {component.host}: {component.state}", err=True)
+                click.echo(f"{component.name} on {where(component.host)}: {component.state}", err=True)
             return
-        said = f"sremote: {component.name} on {component.host} has failed: {component.how}"
+        said = f"sremote: {component.name} on {where(component.host)} has failed: {component.how}"
         click.echo(click.style(said, fg="red"), err=True)
         for line in last_lines:
             click.echo(f"    {line}", err=True)
@@ -109,7 +110,7 @@ def print_plan(plan: Plan) -> None:
     for host in plan.hosts:
         files = [file for each in plan.on(host) for file in each.files]
         size = as_size(sum(file.size or 0 for file in files))
-        click.echo(f"\n{host}: {len(files)} files, {size}")
+        click.echo(f"\n{where(host)}: {len(files)} files, {size}")
         for file in files:
             what = "folder" if file.size is None else as_size(file.size)
             click.echo(f"    {file.source} -> {file.destination}  ({what}, mode {file.mode:04o})")
@@ -122,7 +123,7 @@ def print_plan(plan: Plan) -> None:
                 *([f"ready with {each.ready}"] if each.ready else []),
                 *([f"on failure {each.on_failure}"] if each.on_failure != "continue" else []),
             ]
-            click.echo(f"    {each.name} on {each.host}, {', '.join(notes)}")
+            click.echo(f"    {each.name} on {where(each.host)}, {', '.join(notes)}")
             click.echo(f"        {shlex.join(each.argv)}")
 
 
@@ -142,20 +143,21 @@ def print_components(components: Sequence[ComponentResult]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table("component", "host", "state", "how", "started", "lasted", "window", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    for title in ("component", "host", "state", "how", "started", "lasted", "window"):
+        table.add_column(title, overflow="fold")
     for each in components:
-        restarts = f", restarted {each.restarts} times" if each.restarts else ""
+        restarts = f"restarted {each.restarts} times" if each.restarts else ""
         table.add_row(
             Text(each.name),
-            Text(each.host),
+            Text(where(each.host)),
             Text(each.state, style=_STATE_COLORS.get(each.state, "")),
-            Text(each.how + restarts),
+            Text(", ".join(filter(None, (each.how, restarts)))),
             _clock(each.started),
             f"{each.ended - each.started:.1f} s" if each.started and each.ended else "",
             Text(each.window or ""),
         )
-    console = Console(stderr=False, soft_wrap=True)
-    console.print(table)
+    Console(width=None if sys.stdout.isatty() else 200, highlight=False).print(table)
 
 
 def _clock(seconds: float | None) -> str:

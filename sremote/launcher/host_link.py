@@ -97,7 +97,7 @@ class HostLink:
         """Make the temporary folders of components that have no base_dir."""
         names = [each.name for each in components if each.base_dir is None]
         if names:
-            paths = self._call(_FAR_SIDE, "make_folders", self._options.screen, len(names))
+            paths = self._call(_FAR_SIDE, "make_folders", self._root, self._options.screen, len(names))
             self._folders.update(zip(names, paths, strict=True))
 
     def remove_folders(self) -> None:

@@ -43,10 +43,12 @@ class Inspection:
 
     def components(self) -> list[Seen]:
         """Return the latest components of that name, in the order in which they were started."""
-        latest: dict[str, tuple[str, Seen]] = {}
+        latest: dict[str, tuple[float, Seen]] = {}
         for host, found in self._on_all(lambda link: link.status()).items():
             for each in found:
-                latest[each["name"]] = (each["id"], Seen(_result(host, each), self.links[host], each["attach"]))
+                began = each["started"] or (each["ended"] or {}).get("time", 0.0)
+                if began >= latest.get(each["name"], (0.0,))[0]:
+                    latest[each["name"]] = (began, Seen(_result(host, each), self.links[host], each["attach"]))
         return [seen for _, seen in sorted(latest.values(), key=lambda pair: pair[0])]
 
     def component(self, name: str) -> Seen:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from sremote.errors import LineError, SremoteError, UsageError
 from sremote.launcher.host_link import HostLink
-from sremote.launcher.plan import Plan
+from sremote.launcher.plan import Plan, where
 from sremote.launcher.record import save_record
 from sremote.launcher.reporter import Reporter
 from sremote.launcher.result import ComponentResult, HostResult, LaunchResult
@@ -102,7 +102,7 @@ class Launch:
     def _check(self) -> None:
         looks = self._on_all(lambda link: link.look(self.plan.on(link.name)))
         problems = [
-            f"{name} on {host}: {problem}" for host, look in looks.items() for name, problem in look["problems"]
+            f"{name} on {where(host)}: {problem}" for host, look in looks.items() for name, problem in look["problems"]
         ]
         if problems:
             raise UsageError("\n".join(problems))
@@ -121,9 +121,9 @@ class Launch:
         for host, components in stopped.items():
             if components:
                 names = ", ".join(each["name"] for each in components)
-                self._reporter.stage(f"{host}: stopped an earlier launch: {names}.")
+                self._reporter.stage(f"{where(host)}: stopped an earlier launch: {names}.")
             if left := [pid for each in components for pid in each["left"]]:
-                self._reporter.warn(f"{host}: these processes of an earlier launch cannot be ended: {left}")
+                self._reporter.warn(f"{where(host)}: these processes of an earlier launch cannot be ended: {left}")
 
     def _copy(self) -> None:
         if not any(each.files for each in self.plan.components):

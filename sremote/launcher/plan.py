@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 FAILURE_POLICIES = ("continue", "stop", "restart")
 
 
+def where(host: str) -> str:
+    """Return a host's name as messages have it."""
+    return host.rstrip(":")
+
+
 @dataclass(frozen=True)
 class PlannedFile:
     """A file that goes to a host."""

@@ -13,7 +13,7 @@ from sremote.client import new_job_id
 from sremote.errors import SremoteError
 from sremote.launcher.host_link import HostLink
 from sremote.launcher.lines import Lines
-from sremote.launcher.plan import Plan, PlannedComponent
+from sremote.launcher.plan import Plan, PlannedComponent, where
 from sremote.launcher.reporter import Reporter
 from sremote.launcher.result import ComponentResult, LaunchResult
 from sremote.launcher.watcher import News, Watcher
@@ -122,16 +122,18 @@ class Supervision:
         }
         wait(futures.values(), STOP_TIMEOUT + self._plan.options.grace)
         for host, future in futures.items():
-            error = future.exception() if future.done() else SremoteError(f"{host}: no answer")
+            error = future.exception() if future.done() else SremoteError(f"{where(host)}: no answer")
             if error is not None:
                 self._reporter.warn(
-                    f"components on {host} may be running on: {getattr(error, 'message', error)}\n"
+                    f"components on {where(host)} may be running on: {getattr(error, 'message', error)}\n"
                     f"  To try again: sremote launch --stop --screen {self._plan.options.screen}"
                 )
                 continue
             for stopped in future.result():
                 if stopped["left"]:
-                    self._reporter.warn(f"{host}: {stopped['name']} cannot be ended: processes {stopped['left']}")
+                    self._reporter.warn(
+                        f"{where(host)}: {stopped['name']} cannot be ended: processes {stopped['left']}"
+                    )
         reached = [each for each in self._jobs.values() if each.plan.host in futures and not _failed(futures, each)]
         deadline = time.monotonic() + LAST_NEWS
         while not all(each.over for each in reached) and time.monotonic() < deadline:

@@ -108,7 +108,7 @@ def test_a_full_disk_is_told_before_anything_is_copied_or_else_while_it_is(
         config.add_component(c)
         """,
     )
-    with pytest.raises(UsageError, match=f"x on local:: the disk of {small_disk} is full: 1100000 bytes are needed"):
+    with pytest.raises(UsageError, match=f"x on local: the disk of {small_disk} is full: 1100000 bytes are needed"):
         run(config)
     assert os.listdir(small_disk) == []
 

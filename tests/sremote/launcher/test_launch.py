@@ -84,7 +84,7 @@ def test_the_example_of_remote_runner_runs_unchanged(known_hosts: list[SshServer
         "on a terminal",
     ]
     temporary = seen.output_of("script-2-host1")[1]
-    assert re.fullmatch(f"{known_hosts[1].folder}/tmp/sremote-runner-\\w{{8}}", temporary)
+    assert re.fullmatch(f"{known_hosts[1].folder}/tmp/sremote-runner-\\w{{8}}-\\w{{8}}", temporary)
     assert sorted(os.listdir(temporary)) == ["script.sh", "sub1", "sub2"]
     assert seen.output_of("local-script")[:2] == [f"{config.parent}/script.sh run locally muddled", "/tmp"]
     firsts = [seen.started_names.index(f"script-1-host{number}") for number in range(3)]

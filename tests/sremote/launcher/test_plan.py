@@ -90,15 +90,15 @@ def test_what_is_wrong_on_a_host_is_told_before_anything_is_touched(write: Write
         run(config, remote_done_dir="/no/done")
     there = tmp_path / "there"
     assert set(str(caught.value).splitlines()) == {
-        "a on local:: its executable /no/such is not there, and not among its files",
-        f"b on local:: its executable {there}/plain has no permission to be executed: chmod +x",
-        f"c on local:: its base_dir {there}/none is not there, and no files go into it",
-        f"d on local:: its base_dir {there}/plain is not a folder",
-        f"e on local:: {there}/folder is a folder there",
-        f"f on local:: {there}/plain is not a folder there",
-        f"g on local:: its executable {there} is not a file",
-        f"g on local:: {there}/plain is not a folder there",
-        "--remote-done-dir on local:: /no/done is not there, or cannot be written to",
+        "a on local: its executable /no/such is not there, and not among its files",
+        f"b on local: its executable {there}/plain has no permission to be executed: chmod +x",
+        f"c on local: its base_dir {there}/none is not there, and no files go into it",
+        f"d on local: its base_dir {there}/plain is not a folder",
+        f"e on local: {there}/folder is a folder there",
+        f"f on local: {there}/plain is not a folder there",
+        f"g on local: its executable {there} is not a file",
+        f"g on local: {there}/plain is not a folder there",
+        "--remote-done-dir on local: /no/done is not there, or cannot be written to",
     }
     assert not (there / "new").exists()
     assert not list((tmp_path / "there").glob("*.part"))
