@@ -12,6 +12,7 @@ import dataclasses
 import json
 import logging
 import posixpath
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from sremote.host import Host
 from sremote.index import JobRecord, now
 from sremote.interpreter.wire import Header
 from sremote.job_status import JobState
+from sremote.schedulers.adapter import INDEX
 
 if TYPE_CHECKING:
     from sremote.host_jobs import HostJobs
@@ -64,20 +66,31 @@ class BatchJobs:
         Where the batch system gives no answer, the next look at the job tries again.
         Raises HostError and UsageError where it refuses.
         """
-        script = self._script(record)
+        return self._submit(self._script(record, resources_of(record)), record.id)
+
+    def start_array(self, first: JobRecord, resources: Resources, folder: str) -> dict[str, Any]:
+        """Give accepted jobs to the batch system as one array, as ``start``; ``first`` is that with index 0."""
+        script = self._script(first, resources)
+        stem = first.id.rpartition("-")[0]
+        directory = posixpath.join(posixpath.dirname(script.folder), stem)
+        run = shlex.join(script.command[:-1])
+        command = ["sh", "-c", f'exec {run} "$1-${INDEX}"', "sh", directory]
+        return self._submit(dataclasses.replace(script, command=command, folder=folder), stem)
+
+    def _submit(self, script: BatchScript, job_id: str) -> dict[str, Any]:
         try:
             try:
                 return {"batch_id": self.system.submit(script)}
             except LineError as error:
-                log.info("%s; looking whether job %s has arrived", error.message, record.id)
+                log.info("%s; looking whether job %s has arrived", error.message, job_id)
             found = self.system.find(script.name)
             return {"batch_id": self.system.submit(script) if found is None else found.id}
         except LineError as error:
             return {"source": "scheduler", "reason": f"not known to be in the queue yet: {error.message}"}
 
     def cancel(self, records: Sequence[JobRecord]) -> None:
-        """Take jobs out of the queue, or stop them; they have been told to end already."""
-        ids = [record.batch_id for record in records if record.batch_id is not None]
+        """Take jobs out of the queue, or stop them; they have been told to end already, as elements of arrays are."""
+        ids = [record.batch_id for record in records if record.batch_id is not None and record.array is None]
         try:
             self.system.cancel(ids)
         except LineError as error:  # those that run stop by themselves, those that wait will find that they are ended
@@ -86,11 +99,12 @@ class BatchJobs:
     def refine(self, records: Sequence[JobRecord], seen: Mapping[str, dict[str, Any]], jobs: HostJobs) -> None:
         """Add to what has been ``seen`` of jobs what the batch system says of them."""
         try:
-            told = self.system.jobs([record.batch_id for record in records if record.batch_id is not None])
+            told = self.system.jobs(sorted({record.batch_id for record in records if record.batch_id is not None}))
             for record in records:
                 job = told.get(record.batch_id or "")
-                if job is None or job.name != self.system.own_name(_name(record)):  # ids are used again
-                    job = self._adopt(record, seen[record.id], jobs)
+                if job is not None and job.name != self.system.own_name(_name(record)):  # ids are used again
+                    job = None
+                job = _own_part(record, job) or self._adopt(record, seen[record.id], jobs)
                 if job is not None:
                     self._judge(record, job, seen[record.id], jobs)
         except LineError as error:
@@ -100,7 +114,7 @@ class BatchJobs:
 
     def _adopt(self, record: JobRecord, seen: dict[str, Any], jobs: HostJobs) -> BatchJob | None:
         """Look for a job that the batch system does not know by its id; submit it again where it is nowhere."""
-        found = self.system.find(_name(record))
+        found = _own_part(record, self.system.find(_name(record)))
         if found is not None:
             seen["batch_id"] = found.id
             return found
@@ -109,7 +123,8 @@ class BatchJobs:
             if record.batch_id is not None:
                 log.warning("%s: job %s is submitted again: %s lost it", self._host.where, record.id, self.system.name)
             try:
-                seen.update(self.start(record))
+                record = dataclasses.replace(record, array=None)
+                seen.update(self.start(record), array=None)
             except (HostError, UsageError) as error:
                 self._conclude(record, seen, jobs, "refused", error.message, {"reason": "host"})
         elif seen["state"] == JobState.UNKNOWN:
@@ -129,7 +144,7 @@ class BatchJobs:
             seen.update(source="scheduler", beat_at=now(), reason=f"{self.system.name} says: {job.state.value}")
         elif now() - record.beat_at < PATIENCE:
             seen.update(source="scheduler", beat_at=record.beat_at)
-        elif (twin := self.system.find(_name(record))) is not None and not twin.state.ended:
+        elif (twin := _own_part(record, self.system.find(_name(record)))) is not None and not twin.state.ended:
             seen.update(batch_id=twin.id, source="scheduler", beat_at=None)
         else:
             outcome, details = _OUTCOMES.get(job.state, ("lost", {}))
@@ -145,16 +160,23 @@ class BatchJobs:
         jobs.ask("conclude", record.id, outcome, text, dict(details))
         seen.update(jobs.look(record))
 
-    def _script(self, record: JobRecord) -> BatchScript:
+    def _script(self, record: JobRecord, resources: Resources) -> BatchScript:
         probe = self._host.probe()
         directory = posixpath.join(probe.root, "jobs", record.attempt_id)
         interpreter = posixpath.join(probe.interpreter, "interpreter.sh")
         command = ["env", f"SREMOTE_PYTHON={probe.python}", "sh", interpreter, "--job", directory]
-        resources = resources_of(record)
         lines = [line for line in (self._host.preamble, resources.preamble) if line]
         resources = dataclasses.replace(resources, preamble="\n".join(lines) or None)
         comment = "".join(letter for letter in record.target if letter.isprintable())
         return BatchScript(_name(record), command, resources, directory, comment)
+
+
+def _own_part(record: JobRecord, job: BatchJob | None) -> BatchJob | None:
+    """Return what a batch job tells of one job: of an array its element, None where that is not known any more."""
+    if job is None or record.array is None or not job.elements:
+        return job
+    state = job.elements.get(int(record.id.rpartition("-")[2]))
+    return None if state is None else dataclasses.replace(job, state=state)
 
 
 def longest_wait(records: Sequence[JobRecord]) -> float:
@@ -181,4 +203,4 @@ def resources_of(record: JobRecord) -> Resources:
 
 
 def _name(record: JobRecord) -> str:
-    return f"sremote-{record.attempt_id}"
+    return f"sremote-{record.array or record.attempt_id}"

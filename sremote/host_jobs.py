@@ -83,6 +83,48 @@ class HostJobs:
         self.submit({job_id: request}, [record])
         return self.index.get(job_id) or record
 
+    def submit_array(
+        self, array: str, requests: Sequence[Message], wishes: Wishes, workers: int | None
+    ) -> list[JobRecord]:
+        """Submit jobs as one array of a batch system, ``workers`` of which run at once; return their records.
+
+        Their ids are that of the array, a hyphen and the index.
+        """
+        batch = self.batch(wishes.scheduler or "")
+        assert batch is not None  # its caller has seen to that
+        resources = wishes.read_resources()
+        resources = dataclasses.replace(resources, after=self._dependencies(resources.after, batch.system.name))
+        records = []
+        for position, request in enumerate(requests):
+            request.header.update(id=f"{array}-{position}", durable=True, retries=wishes.retries)
+            batch.complete(request.header, resources)
+            job_id, label = request.header["id"], wishes.label[:LONGEST_LABEL]
+            asked = json.dumps(dataclasses.asdict(resources))
+            records.append(
+                JobRecord(
+                    *(job_id, self.host.name, self.settings, label, now()),
+                    scheduler=batch.system.name,
+                    resources=asked,
+                    array=array,
+                )
+            )
+        self._accept({record.id: request for record, request in zip(records, requests, strict=True)}, records)
+        folder = posixpath.join(self.root, "work", array)
+        self._call("jobs", "make_folder", folder)
+        whole = dataclasses.replace(resources, array=len(records), at_once=workers)
+        try:
+            changes = batch.start_array(records[0], whole, folder)
+        except (HostError, UsageError):
+            self.forget([array, *(record.id for record in records)])
+            raise
+        self.index.update((record.id, changes) for record in records)
+        return records
+
+    def forget(self, ids: Sequence[str]) -> None:
+        """Leave nothing of jobs, here and on the host."""
+        self.ask("remove", ids)
+        self.index.remove(ids)
+
     def _send_files(self, folder: str, wishes: Wishes, request: Message) -> None:
         if (
             request.header["surroundings"]["cwd"] is not None
@@ -148,15 +190,18 @@ class HostJobs:
 
     def submit(self, requests: Mapping[str, Message], records: Sequence[JobRecord]) -> None:
         """Note jobs, have the host accept them, and give those to a batch system that are for one."""
+        self._accept(requests, records)
+        for record in records:
+            if record.scheduler is not None:
+                self._start(record)
+
+    def _accept(self, requests: Mapping[str, Message], records: Sequence[JobRecord]) -> None:
         self.index.add(records)
         lines = self._exchange.submit(requests)
         self.index.update(
             (job_id, {"accepted": count, "state": JobState.QUEUED, "observed_at": now()})
             for job_id, count in lines.items()
         )
-        for record in records:
-            if record.scheduler is not None:
-                self._start(record)
 
     def _start(self, record: JobRecord) -> None:
         """Give an accepted job to its batch system; leave nothing of one that is refused."""
@@ -164,8 +209,7 @@ class HostJobs:
             self.index.update([(record.id, self._batch_of(record).start(record))])
         except (HostError, UsageError):
             if record.attempt == 1:
-                self.ask("remove", [record.id])
-                self.index.remove([record.id])
+                self.forget([record.id])
             raise
 
     def refresh(
@@ -210,6 +254,10 @@ class HostJobs:
             answers.update(self.ask("attend", [record.id for record in in_batch], STOP_PATIENCE))
         self.index.update((record.id, self._judge(record, answers[record.id])) for record in records)
 
+    def cancel_array(self, records: Sequence[JobRecord]) -> None:
+        """Take the rest of an array out of the queue, all of whose elements are to end."""
+        self._batch_of(records[0]).cancel([dataclasses.replace(records[0], array=None)])
+
     def fetch(self, record: JobRecord) -> bytes | memoryview:
         """Fetch the response of a job that has ended, and keep it here; the host need not do so any more then."""
         found = self.ask("response", record.id, SMALL)
@@ -227,7 +275,7 @@ class HostJobs:
         attempt = record.attempt + 1
         self.ask("retry", record.id, attempt)
         fields = {"attempt": attempt, "state": JobState.QUEUED, "reason": "", "fetched": 0, "observed_at": now()}
-        self.index.update([(record.id, {**fields, "beat": None, "beat_at": None, "batch_id": None})])
+        self.index.update([(record.id, {**fields, "beat": None, "beat_at": None, "batch_id": None, "array": None})])
         if record.scheduler is not None:
             self._start(self.index.get(record.id) or record)
 

@@ -62,6 +62,8 @@ class JobRecord:
     resources: str = "{}"
     batch_id: str | None = None
     """The batch system's id for it."""
+    array: str | None = None
+    """The id of the array that it is an element of; its own id ends in its index there."""
     outputs: str = "[]"
     """The files to pull when it has ended."""
     folder: str | None = None
