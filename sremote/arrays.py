@@ -6,10 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from sremote.errors import LineError
+from sremote.bars import bars
+from sremote.errors import LineError, UsageError
+from sremote.executor import chunks_of
 from sremote.index import JobRecord
 from sremote.interpreter.wire import Header, Message
 from sremote.job_handle import Job
+from sremote.job_status import Progress
 from sremote.response import Response
 
 if TYPE_CHECKING:
@@ -23,45 +26,71 @@ _REFRESH = 15.0
 """Seconds after which all elements are looked at, and not only the one whose turn it is."""
 
 
-def responses(
-    client: Client,
-    add_target: Callable[[Message], Header],
-    chunks: Sequence[Sequence[Sequence[Any]]],
-    workers: int | None,
-    wishes: Wishes,
-    surroundings: Surroundings,
-) -> Iterator[Response]:
-    """Have a function called for all items of all chunks by one array of jobs; yield a response for each chunk.
+class ArrayMap:
+    """One map; made by ``Client.map``.
 
-    Up to ``workers`` of its elements run at once (default: as the batch system likes).
-    When the caller has had enough, the others are stopped.  Nothing is left then.
+    Up to ``workers`` of the array's elements run at once (default: as the batch system
+    likes), each on ``chunk`` items.  ``rows`` are the arguments of each call.
     """
-    requests = []
-    for chunk in chunks:
-        request = Message({"each": True})
-        target = add_target(request)
-        array = client.complete(request, target, [[list(item) for item in chunk]], {}, wishes, surroundings)
-        requests.append(request)
-    jobs = client.host_jobs
-    records = jobs.submit_array(array, requests, wishes, workers)
-    try:
-        for position, record in enumerate(records):
-            yield _await(client, record, records[position + 1 :])
-    finally:
-        with suppress(LineError):
-            rest = [each for each in map(jobs.index.get, [record.id for record in records]) if each is not None]
-            going_on = [record for record in rest if not record.status.state.ended]
-            if going_on:
-                jobs.cancel(going_on)
-                jobs.cancel_array(going_on)
-            jobs.forget([array, *(record.id for record in records)])
 
+    def __init__(
+        self, client: Client, rows: Sequence[Sequence[Any]], wishes: Wishes, workers: int | None, chunk: int | None
+    ) -> None:
+        for name, number in (("workers", workers), ("chunk", chunk)):
+            if number is not None and number < 1:
+                raise UsageError(f"{name} is {number}, which is not a whole number from 1")
+        self._client = client
+        self._jobs = client._host_jobs
+        self._rows = rows
+        self._wishes = wishes
+        self._workers = workers
+        self._most = chunk or max(1, -(-len(rows) // (workers or MOST_ELEMENTS)))
+        self._array = ""
+        self._records: list[JobRecord] = []
 
-def _await(client: Client, record: JobRecord, others: Sequence[JobRecord]) -> Response:
-    """Wait for one job's response; see meanwhile that the others come to run."""
-    job = Job(record, client)
-    while not job.wait(_REFRESH).state.ended:
-        with suppress(LineError):
-            found = [client.host_jobs.index.get(other.id) for other in others]
-            client.host_jobs.refresh([other for other in found if other is not None])
-    return job.response()
+    def submit(self, add_target: Callable[[Message], Header], surroundings: Surroundings) -> None:
+        """Submit the array.  Raises as ``Client.submit``."""
+        requests = []
+        header = self._client._surroundings(surroundings)
+        for part in chunks_of(self._rows, self._most):
+            request = Message({"each": True})
+            items = [[list(row) for row in part]]
+            target = add_target(request)
+            self._array = self._client._complete(request, target, items, {}, self._wishes.walltime, header)
+            requests.append(request)
+        if requests:
+            self._records = self._jobs.submit_array(self._array, requests, self._wishes, self._workers)
+
+    def values(self, show: bool) -> Iterator[Any]:
+        """Yield the values in their order; when the caller has had enough, stop the rest and leave nothing of it."""
+        done = 0
+        try:
+            with bars(wanted=show) as shown:
+                for position in range(len(self._records)):
+                    for value in self._await(position).results():
+                        done += 1
+                        yield value
+                    if shown is not None:
+                        shown.show(self._wishes.label, Progress(done, len(self._rows), ""))
+        finally:
+            with suppress(LineError):
+                self._end()
+
+    def _await(self, position: int) -> Response:
+        """Wait for one element's response; see meanwhile that the later ones come to run."""
+        job = Job(self._records[position], self._client)
+        while not job.wait(_REFRESH).state.ended:
+            with suppress(LineError):
+                self._jobs.refresh(self._unfinished(position + 1))
+        return job.response()
+
+    def _unfinished(self, position: int = 0) -> list[JobRecord]:
+        found = [self._jobs.index.get(record.id) for record in self._records[position:]]
+        return [record for record in found if record is not None and not record.status.state.ended]
+
+    def _end(self) -> None:
+        left = self._unfinished()
+        if left:
+            self._jobs.cancel_array(left)
+        if self._records:
+            self._jobs.forget([self._array, *(record.id for record in self._records)])

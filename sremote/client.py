@@ -234,15 +234,25 @@ class Client:
         Up to ``workers`` processes (default: as many as the host has cores) work at
         once, each on ``chunk`` items, by default such that all are busy to the end.
         ``timeout``, in seconds, is for each of these chunks.  On a terminal a bar shows how
-        far it is, unless ``show`` is false.  The other arguments are as for ``executor``.
+        far it is, unless ``show`` is false.  With a ``scheduler`` it is one array of batch
+        jobs, each with ``resources``.  The other arguments are as for ``executor``.
 
         Raises what the function raised, after the values of the items before.
         """
+        rows = [(item,) for item in items]
+        target = target_by_name(module, function)
+        label = f"{module}.{function}"
+        if scheduler is not None and self._host_jobs.batch(scheduler) is not None:
+            from sremote.arrays import ArrayMap
+
+            wishes = Wishes(label, timeout, scheduler=scheduler, resources=resources)
+            array = ArrayMap(self, rows, wishes, workers, chunk)
+            array.submit(lambda _: target, surroundings)
+            return array.values(show)
         from sremote.executor import call_each
 
         executor = self.executor(workers, timeout=timeout, scheduler=scheduler, resources=resources, **surroundings)
-        target = target_by_name(module, function)
-        return call_each(executor, lambda _: target, [(item,) for item in items], chunk, f"{module}.{function}", show)
+        return call_each(executor, lambda _: target, rows, chunk, label, show)
 
     def batch(self, scheduler: str = "auto", **resources: Any) -> Batch:
         """Return the host's batch system as a place to submit to, with what its jobs ask for.

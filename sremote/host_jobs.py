@@ -255,7 +255,8 @@ class HostJobs:
         self.index.update((record.id, self._judge(record, answers[record.id])) for record in records)
 
     def cancel_array(self, records: Sequence[JobRecord]) -> None:
-        """Take the rest of an array out of the queue, all of whose elements are to end."""
+        """Stop all elements of an array that have not ended."""
+        self.ask("cancel", [record.id for record in records])
         self._batch_of(records[0]).cancel([dataclasses.replace(records[0], array=None)])
 
     def fetch(self, record: JobRecord) -> bytes | memoryview:
