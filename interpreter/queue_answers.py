@@ -70,7 +70,7 @@ def _tasks(store: Store, select: Header, limit: Optional[int]) -> List[Tuple[Any
     found = []
     for task in chosen:
         stored = _stored(segments, state, task)
-        worker = _worker_of(state, task)
+        worker, record = _worker_of(state, task), records[task]
         found.append(
             (
                 task,
@@ -82,7 +82,7 @@ def _tasks(store: Store, select: Header, limit: Optional[int]) -> List[Tuple[Any
                 stored.arrays,
                 state.after.get(task, []),
                 None if worker is None else about(worker),
-                records.get(task),
+                None if record is None else tuple(record),
             )
         )
     return found

@@ -28,6 +28,13 @@ TAIL = 16 << 10
 """Bytes of a task's stdout, and of its stderr, that are kept: the last ones."""
 EXIT_JOURNAL = 74
 """EX_IOERR of sysexits.h: nothing could be recorded."""
+_TERMINATED = (
+    {"outcome": "killed", "signal": int(signal.SIGTERM)},
+    {"outcome": "exited", "status": 128 + signal.SIGTERM},
+)
+"""How a command ends that is told to; a shell says it with its exit status."""
+TOLD_SOON = 1.0
+"""Seconds within which this process is told to end as well where all processes of a job are."""
 STOPPED_SOON = 5.0
 """Seconds for a worker to end its executor once both have been told to stop."""
 
@@ -139,6 +146,8 @@ class Executor:
                 flush()
         self._outputs.take(result)
         seconds = time.monotonic() - began
+        if result.header in _TERMINATED and not self._stopping:
+            time.sleep(TOLD_SOON)
         if self._stopping:
             # What stops a whole job has stopped the task: the worker, which has been told as well, ends this process.
             time.sleep(STOPPED_SOON)

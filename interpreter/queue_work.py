@@ -37,7 +37,7 @@ def work(
 
     def stop(number: int, _: Any) -> None:
         stopped.append(number)
-        for pid in children:
+        for pid in list(children):
             os.kill(pid, signal.SIGTERM)
 
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -48,7 +48,7 @@ def work(
         if not stopped:
             pid, answers = _start(root, name, wait, deadline, job)
             children[pid] = answers
-    return [_hear(pid, answers) for pid, answers in children.items()]
+    return [_hear(pid, children) for pid in list(children)]
 
 
 def _work(root: str, name: str, wait: bool, deadline: Optional[float], job: Optional[str]) -> Header:
@@ -64,6 +64,8 @@ def _start(root: str, name: str, wait: bool, deadline: Optional[float], job: Opt
         return pid, answers
     status = 1
     try:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)
         die_with_parent(signal.SIGTERM)
         done = _work(root, name, wait, deadline, job)
         os.write(answer, json.dumps(done).encode())
@@ -74,10 +76,11 @@ def _start(root: str, name: str, wait: bool, deadline: Optional[float], job: Opt
         os._exit(status)
 
 
-def _hear(pid: int, answers: int) -> Header:
+def _hear(pid: int, children: Dict[int, int]) -> Header:
     """Wait for a worker; return what it has done, or how it ended."""
-    with open(answers, "rb") as file:
+    with open(children[pid], "rb") as file:
         content = file.read()
+    del children[pid]  # from here on, its number may be another process's
     _, status = os.waitpid(pid, 0)
     if content:
         return json.loads(content.decode())  # type: ignore[no-any-return]

@@ -15,7 +15,7 @@ from sremote.interpreter.queue_worker import Worker
 from sremote.interpreter.queue_workers import about_this_process
 from sremote.tasks import Task
 from tests.interpreter.far_side import DATA, wait_for
-from tests.interpreter.queue_side import QueueSide, executions, noting
+from tests.interpreter.queue_side import QueueSide, descendants, executions, noting
 from tests.kit.pythons import Python, installed_pythons
 
 
@@ -77,6 +77,18 @@ def test_on_sigterm_a_worker_gives_all_back_and_what_it_had_begun_counts_as_an_a
     assert queue.counts() == {"PENDING": 3}
     assert sorted(row[2] for row in queue.ask("tasks", {}, None)) == [0, 0, 1]
     assert queue.ask("status")["workers"] == []
+
+
+def test_a_command_that_ends_as_all_processes_of_the_job_are_told_to_has_not_failed(queue: QueueSide) -> None:
+    queue.add("sleep 600")
+    worker = queue.start()
+    queue.wait_for_state("RUNNING")
+    wait_for(lambda: len(list(descendants(worker.pid))) > 1)
+    for pid in reversed([worker.pid, *descendants(worker.pid)]):
+        os.kill(pid, signal.SIGTERM)
+
+    assert queue.answer(worker)[0]["ended"] == "stopped"
+    assert queue.counts() == {"PENDING": 1}
 
 
 def test_of_several_workers_each_ends_on_the_signal_that_their_parent_gets(queue: QueueSide) -> None:
