@@ -1,11 +1,13 @@
 """Runs what ``remote_exec`` sends, each in a thread of its own or in the main one, with its channel."""
 
 import linecache
+import os
 import queue
+import sys
 import textwrap
 import threading
 import time
-from typing import Any, Callable, Container, Dict, Mapping, Optional
+from typing import Any, Callable, Container, Dict, Mapping, Optional, Set
 
 from .channel import Channel
 from .channels import Channels, Write
@@ -30,7 +32,7 @@ class ExecModel:
     queue = queue
 
     def __init__(self, backend: str) -> None:
-        self.backend = backend
+        self.backend = "thread" if backend == "main_thread_first" else backend
 
     def start(self, function: Callable[..., Any], args: Any = ()) -> None:
         """Run a function in a thread."""
@@ -60,6 +62,8 @@ class FarChannels(Channels):
         gateway._channels = self
         self._allowed: "frozenset[str]" = frozenset()
         self._types: Mapping[str, type] = {}
+        self.executing: Set[int] = set()
+        """The channels whose code runs."""
 
     def allow(self, names: Any) -> None:
         """Let more of the user's types travel."""
@@ -83,6 +87,7 @@ class FarChannels(Channels):
         except BaseException as caught:
             error = caught
         settle()
+        self.executing.discard(channel.number)
         channel.close(error)
 
     def _load(self, request: Message) -> "Callable[[Channel], object]":
@@ -107,3 +112,44 @@ def _execute(text: str, file: str, space: Dict[str, Any], channel: Channel) -> N
     # Tracebacks show the lines of the text though no file holds them here.
     linecache.cache[file] = (len(text), None, text.splitlines(True), file)
     exec(compile(text, file, "exec"), space)
+
+
+def describe_process(channel: Channel) -> None:
+    """Send what the process is: executable, version_info, platform, cwd, pid."""
+    channel.send(
+        {
+            "executable": sys.executable,
+            "version_info": tuple(sys.version_info),
+            "platform": sys.platform,
+            "cwd": os.getcwd(),
+            "pid": os.getpid(),
+        }
+    )
+
+
+def describe_channels(channel: Channel) -> None:
+    """Send how many channels there are, and how many run code, this one aside."""
+    channels: Any = channel.gateway._channels
+    channel.send(
+        {
+            "numchannels": len(channels) - 1,
+            "numexecuting": len(channels.executing) - 1,
+            "execmodel": channel.gateway.execmodel.backend,
+        }
+    )
+
+
+def set_up(folder: str, nice: int, bytecode: bool) -> int:
+    """Enter a folder, made where it is missing, and lower the priority; return the process's number.
+
+    The priority is that of the calling thread, and of those that it starts.
+    """
+    sys.path.insert(0, "")
+    sys.dont_write_bytecode = not bytecode
+    if folder:
+        folder = os.path.expanduser(folder)
+        os.makedirs(folder, exist_ok=True)
+        os.chdir(folder)
+    if nice:
+        os.nice(nice)
+    return os.getpid()

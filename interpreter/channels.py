@@ -94,9 +94,7 @@ class Channels:
         channel = self.channel_class(self, number)
         with self._lock:
             self._channels[number] = channel
-            if self._courier is None:
-                self._courier = threading.Thread(target=self._deliver, name="sremote channels", daemon=True)
-                self._courier.start()
+            self._have_courier()
         return channel
 
     def forget(self, channel: Channel) -> None:
@@ -227,14 +225,26 @@ class Channels:
         if not channel._called_back:
             self._with_callback[channel.number] = channel
         self._to_call.append(channel)
+        with self._lock:
+            self._have_courier()
         self._bell.ring()
 
     def is_courier(self) -> bool:
         """Say whether this is the thread that calls the callbacks."""
         return threading.current_thread() is self._courier
 
+    def _have_courier(self) -> None:
+        """Start the courier where there is none, or it has ended with the session; with the lock."""
+        if self._courier is None:
+            self._courier = threading.Thread(target=self._deliver, name="sremote channels", daemon=True)
+            self._courier.start()
+
     def _deliver(self) -> None:
-        while self.error is None or self._to_call:
+        while True:
+            with self._lock:
+                if self.error is not None and not self._to_call:
+                    self._courier = None
+                    return
             self._bell.wait()
             while self._to_call:
                 channel = self._to_call.popleft()
@@ -246,7 +256,7 @@ class Channels:
                 try:
                     self.write(frames.CLOSE, self._dropped.popleft(), b"")
                 except (OSError, SremoteError):
-                    return
+                    self._dropped.clear()
 
 
 def _shortened(text: Any) -> str:

@@ -75,7 +75,8 @@ PART = 22
 CREDIT = 23
 """8 bytes: how much may be sent on the channel in all; see channel.py."""
 CLOSE = 24
-"""Nothing more will come or be taken; empty, or a JSON object that describes an error."""
+"""Nothing more will come or be taken; empty, or a JSON object that describes an error.  Of
+number 0, to a session: end at once, with all children."""
 ANNOUNCE = 25
 """A channel of this number is about to arrive in a value."""
 

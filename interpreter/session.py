@@ -24,7 +24,7 @@ from typing import Callable, Deque, Dict, List, Optional
 from . import frames
 from .bells import Bell
 from .channel import Channel
-from .channel_exec import FarChannels
+from .channel_exec import ExecModel, FarChannels
 from .errors import ChannelClosed
 from .execution import carry_out, prepare
 from .processes import HOST
@@ -188,6 +188,8 @@ class Session:
         for kind, number, payload in self._frames.feed(data):
             if kind == frames.EVALUATE:
                 self._tasks.append(partial(self._evaluate, number, payload))
+            elif kind == frames.CLOSE and number == 0:
+                os.kill(0, signal.SIGKILL)
             elif kind >= frames.ITEM:
                 self._channels.handle(kind, number, payload)
             elif kind == frames.DATA:
@@ -214,6 +216,7 @@ class Session:
             arriving.then(parse(arriving.request))
 
     def _remote_exec(self, channel: Channel, request: Message) -> None:
+        self._channels.executing.add(channel.number)
         run = partial(self._channels.remote_exec, request, channel, self._output.flush)
         where = request.header.get("thread")
         if where == "main" or (where == "free" and not self._busy and not self._tasks):
@@ -228,6 +231,7 @@ class Session:
         self._header = {"id": options["id"], "allow": options["allow"]}
         self._channels.allow(options["allow"])
         self._channels.owner.id = options.get("name") or options["id"]
+        self._channels.owner.execmodel = ExecModel(options.get("execmodel") or "thread")
         request = Message({"target": {"kind": "name", "module": __name__, "function": "preload"}})
         encode(request, "value", ([options["preload"]], {}))
         self._carry_out(0, request, options)

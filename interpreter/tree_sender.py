@@ -26,7 +26,7 @@ class Sender:
 
     ``found`` is told of the size of each file that is listed, ``sent`` of bytes as they
     are sent or turn out to be there already, with their file's path.  ``compress`` is
-    as in ``Outgoing``.
+    as in ``Outgoing``.  ``select`` is given each path, and says whether that is sent.
     """
 
     def __init__(
@@ -37,8 +37,10 @@ class Sender:
         compress: "Optional[bool]" = None,
         found: "Callable[[int], None]" = ignore,
         sent: "Callable[[bytes, int], None]" = ignore,
+        select: "Optional[Callable[[bytes], bool]]" = None,
     ) -> None:
         self._root = root
+        self._select = select
         self._outgoing = Outgoing(write, compress)
         self._found = found
         self._sent = sent
@@ -211,6 +213,8 @@ class Sender:
             inner = []
             for item in items:
                 path = prefix + item.name
+                if self._select is not None and not self._select(item.path):
+                    continue
                 try:
                     entry = _entry(path, item.stat(follow_symlinks=False), item.path)
                 except OSError as error:

@@ -307,18 +307,20 @@ class Client:
         *,
         preload: Sequence[str] = (),
         echo: bool = True,
+        execmodel: str = "thread",
         **surroundings: Unpack[Surroundings],
     ) -> Session:
         """Start a living process on the host: its calls keep what they import and make, and are fast.
 
-        ``preload`` names modules to import at once; the other arguments are as for
+        ``preload`` names modules to import at once, ``execmodel`` where ``remote_exec``
+        runs code (``session.EXECMODELS``); the other arguments are as for
         ``call``.  A dropped line ends it.  Raises UsageError where the connector has
         no streams.
         """
         if Capability.STREAM not in self.host.connector.capabilities:
             raise UsageError(f"{self.host.where}: its connector has no streams, which a session needs")
         header = self._surroundings(surroundings)
-        return Session(self.host, header, preload=preload, output=Echo() if echo else None)
+        return Session(self.host, header, preload=preload, output=Echo() if echo else None, execmodel=execmodel)
 
     def mailbox(self, *, walltime: float = 3600.0, **options: Unpack[MailboxOptions]) -> Mailbox:
         """Have one long job on the host carry out this client's calls, until it is closed or for ``walltime`` seconds.

@@ -16,12 +16,13 @@ from typing import Any, Self
 
 from sremote.allowed import allowed_types
 from sremote.arguments import add_arguments, split_arguments
-from sremote.channel import Channel
+from sremote.channel import Channel, ClientChannels
 from sremote.connectors.base import OutputSink
 from sremote.errors import ConnectionLost, SremoteError, UsageError, WalltimeExceeded
 from sremote.functions import add_function, add_text
 from sremote.host import Host
 from sremote.interpreter import frames
+from sremote.interpreter.channels import Write
 from sremote.interpreter.values import decode
 from sremote.interpreter.wire import Header, Message
 from sremote.line import Call
@@ -32,6 +33,9 @@ from sremote.stream import lost
 
 _NAME = struct.Struct(">H")
 _SIZE = struct.Struct(">Q")
+EXECMODELS = {"thread": "own", "main_thread_only": "main", "main_thread_first": "free"}
+"""Where code that ``remote_exec`` sends runs: each in a thread of its own; one after the other in
+the main thread, as calls do; or in the main thread where that is idle, else in a thread of its own."""
 
 
 class Session:
@@ -41,9 +45,26 @@ class Session:
     """
 
     def __init__(
-        self, host: Host, surroundings: Header, *, preload: Sequence[str] = (), output: OutputSink | None = None
+        self,
+        host: Host,
+        surroundings: Header,
+        *,
+        preload: Sequence[str] = (),
+        output: OutputSink | None = None,
+        execmodel: str = "thread",
+        channels: Callable[[Write, str, str, object], ClientChannels] = ClientChannels,
+        owner: object = None,
+        name: str = "",
     ) -> None:
+        """``execmodel`` says where ``remote_exec`` runs code, see EXECMODELS.
+
+        ``channels`` makes the channels of this end, whose ``gateway`` is then ``owner``
+        (default: the session); ``name`` is what the gateway over there is called.
+        """
+        if execmodel not in EXECMODELS:
+            raise UsageError(f"there is no execmodel {execmodel!r}", f"Those there are: {', '.join(EXECMODELS)}.")
         self.id = "session-" + secrets.token_hex(8)
+        self._thread = EXECMODELS[execmodel]
         self.host = host
         self._allowed = sorted(allowed_types)
         self._lock = threading.Lock()
@@ -52,9 +73,11 @@ class Session:
             "surroundings": surroundings,
             "preload": list(preload),
             "allow": self._allowed,
+            "name": name,
+            "execmodel": execmodel,
         }
         first = frames.pack(frames.SESSION, 0, json.dumps(options).encode())
-        self._line = SessionLine(host, self.id, first, output, self)
+        self._line = SessionLine(host, first, output, lambda write: channels(write, host.where, self.id, owner or self))
         try:
             self._wait(Answer(0, self.id))
         except BaseException as error:
@@ -94,12 +117,19 @@ class Session:
         with the channel and ``kwargs``.  When the code ends, the channel is closed.
         What it raised is raised here as RemoteError by ``receive`` and ``waitclose``.
         """
-        return self._open(source, kwargs, "own")
+        request = Message({})
+        if isinstance(source, str | ModuleType):
+            if kwargs:
+                raise UsageError("arguments go with a function, not with source text or a module")
+            add_text(request, source)
+        else:
+            request.header["target"] = add_function(request, source, self.host, allowed_types, kwargs)
+        return self._open(request, kwargs, self._thread)
 
     def open_channel(self, module: str, function: str, /, **kwargs: Any) -> Channel:
         """As ``remote_exec``, for a function that the host has, by name; it is called with its channel first."""
         request = Message({"target": {"kind": "name", "module": module, "function": function}})
-        return self._send_open(request, kwargs, "own")
+        return self._open(request, kwargs, "own")
 
     def newchannel(self) -> Channel:
         """Make a channel, to be sent over another one; whoever receives it has the other end."""
@@ -112,8 +142,8 @@ class Session:
         self._line.close(UsageError(f"{self.host.where}: the session is closed"))
 
     def kill(self, reason: SremoteError | None = None) -> None:
-        """End the session at once, as ``close`` does in time; whoever waits gets ``reason``."""
-        self._line.kill(reason or UsageError(f"{self.host.where}: the session was ended from here"))
+        """End the process over there at once, with all its children; whoever waits gets ``reason``."""
+        self._line.end_at_once(reason or UsageError(f"{self.host.where}: the session was ended from here"))
 
     @property
     def is_open(self) -> bool:
@@ -126,17 +156,7 @@ class Session:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _open(self, source: Any, kwargs: Mapping[str, Any], thread: str) -> Channel:
-        request = Message({})
-        if isinstance(source, str | ModuleType):
-            if kwargs:
-                raise UsageError("arguments go with a function, not with source text or a module")
-            add_text(request, source)
-        else:
-            request.header["target"] = add_function(request, source, self.host, allowed_types, kwargs)
-        return self._send_open(request, kwargs, thread)
-
-    def _send_open(self, request: Message, kwargs: Mapping[str, Any], thread: str) -> Channel:
+    def _open(self, request: Message, kwargs: Mapping[str, Any], thread: str) -> Channel:
         """``thread`` is where it runs: "own", "main", or "free" for the main thread where that is idle."""
         add_arguments(request, [], dict(kwargs), allowed_types)
         request.header.update(format=1, kind="request", id=self.id, allow=sorted(allowed_types), thread=thread)

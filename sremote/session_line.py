@@ -8,7 +8,8 @@ and the caller waits for that.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 from sremote.channel import ClientChannels
 from sremote.connectors.base import OutputSink
@@ -16,9 +17,13 @@ from sremote.errors import ConnectionLost, FormatError, RemoteExit, SremoteError
 from sremote.host import Host
 from sremote.interpreter import frames
 from sremote.interpreter.bells import Bell
+from sremote.interpreter.channels import Write
 from sremote.interpreter.wire import Buffer
 from sremote.line import Call
 from sremote.stream import Stream, lost
+
+AT_ONCE = 0.5
+"""Seconds for a process to end that has been told to end at once."""
 
 
 class Answer:
@@ -40,10 +45,13 @@ class SessionLine:
     """A stream to a session's process; ``first`` are the frames that start it.
 
     ``output`` gets what is printed over there, in the thread that reads.  One call at
-    a time may wait for its answer, beside any number of channels.
+    a time may wait for its answer, beside any number of channels, which ``make_channels``
+    makes of how to send a frame.
     """
 
-    def __init__(self, host: Host, session_id: str, first: bytes, output: OutputSink | None, owner: object) -> None:
+    def __init__(
+        self, host: Host, first: bytes, output: OutputSink | None, make_channels: Callable[[Write], ClientChannels]
+    ) -> None:
         self._host = host
         self._output = output
         self._answer: Answer | None = None
@@ -53,7 +61,7 @@ class SessionLine:
         """Why nothing more comes; set at the latest when reading has ended."""
         self._stream = Stream(host, first)
         self._frames = self._stream.read()
-        self.channels = ClientChannels(self.write, host.where, session_id, owner)
+        self.channels = make_channels(self.write)
 
     def write(self, kind: int, number: int, payload: Buffer) -> None:
         """Send a frame.  Raises why the session has ended."""
@@ -104,6 +112,19 @@ class SessionLine:
         self.ended = self.ended or reason
         self._stream.kill()
         self.channels.end(self.ended)
+
+    def end_at_once(self, reason: SremoteError) -> None:
+        """End the process over there with all its children, whatever it does; the line, too, where it is stuck."""
+
+        def ask() -> None:
+            with suppress(SremoteError):
+                self.write(frames.CLOSE, 0, b"")
+                self._stream.status(AT_ONCE)
+
+        asking = threading.Thread(target=ask, daemon=True)
+        asking.start()
+        asking.join(2 * AT_ONCE)
+        self.kill(reason)
 
     def fail(self) -> SremoteError:
         """End the session, and return why it has ended."""

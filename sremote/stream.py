@@ -85,9 +85,9 @@ class Stream:
         """Let go of whoever waits for a greeting that will not come."""
         self._greeted.set()
 
-    def status(self) -> int:
+    def status(self, timeout: float = CLOSE_TIMEOUT) -> int:
         """Return the exit status of the interpreter, which has ended or is about to."""
-        return self._process.wait(CLOSE_TIMEOUT)
+        return self._process.wait(timeout)
 
     def close(self) -> None:
         """End the interpreter's input, and wait a little for it to end by itself."""

@@ -66,6 +66,8 @@ class CopyOptions(TypedDict, total=False):
     """Whether to compress what becomes smaller (default: None, where the line is slow)."""
     progress: ProgressCallback | None
     """Is told how far the copy has come."""
+    select: Callable[[Path], bool] | None
+    """``push`` only: is given each path in the folder, and says whether that, with all that is in it, is copied."""
 
 
 @dataclass(frozen=True)
@@ -105,9 +107,17 @@ def push(
     if remote.endswith("/") and not local.is_dir():
         remote = posixpath.join(remote, local.name)
     tally = Tally(how.get("progress"))
+    select = how.get("select")
 
     def sender_of(write: Callable[[memoryview], None]) -> Sender:
-        return Sender(os.fsencode(local), write, compress=how.get("compress"), found=tally.found, sent=tally.moved)
+        return Sender(
+            os.fsencode(local),
+            write,
+            compress=how.get("compress"),
+            found=tally.found,
+            sent=tally.moved,
+            select=None if select is None else lambda path: select(Path(os.fsdecode(path))),
+        )
 
     options = ["delete"] if how.get("delete") else []
     sender, copied = _send(host, sender_of, remote, options, tally, always_copy=how.get("always_copy", False))
