@@ -6,6 +6,7 @@ the one where these tests run, with its file system.
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -88,6 +89,17 @@ class Slurm:
         """Kill slurmctld with SIGKILL: what it has not saved yet is gone."""
         self._kill("slurmctld")
         self._forgetful = True
+
+    @contextlib.contextmanager
+    def forgetting(self) -> Iterator[None]:
+        """Kill slurmctld with SIGKILL at the end and start it again: it has saved nothing of what was done in here."""
+        state, before = self.folder / "state", self.folder / "state.before"
+        shutil.copytree(state, before)
+        yield
+        self.kill_controller()
+        shutil.rmtree(state)
+        before.rename(state)
+        self.start_controller()
 
     def stop_controller(self) -> None:
         """Have slurmctld save everything and end."""

@@ -79,10 +79,9 @@ class TestController:
     def test_killed_right_after_it_took_a_job_and_then_gives_the_id_to_another(
         self, client: sremote.Client, place: Place, slurm: Slurm
     ) -> None:
-        job = place.submit(client, extra=[HOLD])
-        lost = job.record.batch_id
-        slurm.kill_controller()
-        slurm.start_controller()
+        with slurm.forgetting():
+            job = place.submit(client, extra=[HOLD])
+            lost = job.record.batch_id
         while slurm.run("sbatch", "--parsable", "--hold", "--wrap", "true", check=True).stdout.strip() != lost:
             assert job.record.batch_id == lost
 
@@ -118,10 +117,9 @@ class TestController:
     def test_killed_while_a_job_runs_that_it_had_not_saved(
         self, client: sremote.Client, place: Place, slurm: Slurm
     ) -> None:
-        job = place.submit(client)
-        place.await_run()
-        slurm.kill_controller()
-        slurm.start_controller()
+        with slurm.forgetting():
+            job = place.submit(client)
+            place.await_run()
         assert job.status().state == "RUNNING"
         runs_once(job, place)
 
