@@ -159,6 +159,13 @@ class Connector(abc.ABC):
     def get(self, path: str, target: BinaryIO) -> None:
         """Copy a file of the host into ``target``.  Raises FileMissing before anything is written."""
 
+    def leave(self, content: bytes, path: str) -> None:
+        """Write a file whose reader sees for itself that it is whole, and may take it away at once.
+
+        As ``put``; a connector whose ``put`` takes several steps may save some.
+        """
+        self.put(content, path)
+
     def read(self, path: str) -> bytes:
         """Return the content of a file of the host."""
         target = io.BytesIO()

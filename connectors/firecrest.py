@@ -109,6 +109,12 @@ class FirecrestConnector(FacilityConnector):
                         raise
         raise ConnectionLost(f"{self.name}: {path} did not arrive whole, {_TRIES} times", "Try again later.")
 
+    def leave(self, content: bytes, path: str) -> None:
+        place = self.absolute(path)
+        self._folders.ensure(posixpath.dirname(place))
+        with sized(content) as (file, size):
+            self._write(file, size, place)
+
     def get(self, path: str, target: BinaryIO) -> None:
         place = self.absolute(path)
         self._check_name(place)

@@ -146,6 +146,11 @@ class IriConnector(FacilityConnector):
         self.operate("chmod", f"write {path}", path=partial, mode=f"{mode:o}")
         self.operate("mv", f"write {path}", path=partial, target_path=place)
 
+    def leave(self, content: bytes, path: str) -> None:
+        place = self.absolute(path)
+        self._folders.ensure(posixpath.dirname(place))
+        self._upload(content, place, f"write {path}")
+
     def get(self, path: str, target: BinaryIO) -> None:
         place = self.absolute(path)
         for _ in range(_TRIES):

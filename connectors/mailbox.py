@@ -168,7 +168,7 @@ class Post:
             if not self._letter and not self._write():
                 return
             # The same letter at the same place does nothing twice.
-            self._persist(lambda: self._connector.put(self._letter, f"{self.folder}/in/{self._written}"))
+            self._persist(lambda: self._connector.leave(self._letter, f"{self.folder}/in/{self._written}"))
             self._letter = b""
             self._stirred.set()
 

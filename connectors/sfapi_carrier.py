@@ -66,10 +66,10 @@ class SfapiCarrier:
         answer = requests.Response()
         answer.status_code = 200
         spool = tempfile.SpooledTemporaryFile(MEGABYTE)  # noqa: SIM115 - closed at its end
-        answer.raw = _Once(spool)  # type: ignore[arg-type]
+        answer.raw = _Once(spool)
         parts = self._split(path)
         for part in parts or [path]:
-            spool.write(self._download(part))
+            spool.write(self.download(part))
         if parts:
             self._remove(parts)
         spool.seek(0)
@@ -98,7 +98,8 @@ class SfapiCarrier:
         self._connector.refuse(parsed(answer), what)
         return answer
 
-    def _download(self, path: str) -> bytes:
+    def download(self, path: str) -> bytes:
+        """Return the content of a file that is not too large to come at once."""
         what = f"read {path}"
         address = f"/utilities/download/{quote(self._connector.machine)}{quote(path)}"
         body = self._connector.http.object("GET", address, what=what, query={"binary": True})

@@ -29,6 +29,8 @@ class FirecrestServer:
         self.limit = 2 << 20
         """Bytes of a file that goes or comes at once."""
         self.tells_limit = True
+        self.halved = 0
+        """So many of the next uploads arrive in part, though the answer is that of success."""
         self.part_size = 1 << 20
         self.url = ""
         self.staged: dict[str, dict[str, Any]] = {}
@@ -81,6 +83,9 @@ class FirecrestServer:
             return error(413, "Uploaded file is too large.")
         place = f"{request.query_params['path']}/{name}"
         try:
+            if self.halved > 0:
+                self.halved -= 1
+                content = content[: len(content) // 2]
             with open(place, "wb") as target:
                 target.write(content)
         except OSError as failure:

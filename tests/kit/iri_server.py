@@ -34,6 +34,8 @@ class IriServer:
         """The answers under their Idempotency-Keys, with the bodies; None where none are kept."""
         self.tasks: list[dict[str, Any]] = []
         self.slow = 0
+        self.halved = 0
+        """So many of the next uploads arrive in part, though the answer is that of success."""
 
         def routes(version: int) -> list[Route]:
             async def operate(request: Request) -> Response:
@@ -148,6 +150,9 @@ class IriServer:
         return {"task_id": number, "task_uri": f"/task/{number}"}
 
     def _upload(self, path: str, content: bytes) -> None:
+        if self.halved > 0:
+            self.halved -= 1
+            content = content[: len(content) // 2]
         with open(path, "wb") as file:
             file.write(content)
 
