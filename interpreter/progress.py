@@ -12,37 +12,79 @@ import sys
 import threading
 import time
 from types import ModuleType
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Optional, Tuple
 
 VARIABLE = "SREMOTE_PROGRESS"
 """The environment variable that names the file to write to; a job's child processes have it too."""
 SHARE = 0.02
-"""The part of a job's time that its notes may take; where they come more often, some are left out, never the last."""
+"""The part of a job's time that its notes may take; where they come more often, each waits for its turn, and only the
+latest is written."""
 MESSAGE_LIMIT = 1000
 
-_next = {"at": 0.0}
+
+class _Notes:
+    """What this process has noted; without a lock, which a fork could leave locked."""
+
+    count = 0
+    written = 0
+    """The number of the latest note that is in the file."""
+    next_at = 0.0
+    """When another one may be written."""
+    waiting: Optional[Tuple[int, str, Dict[str, Any]]] = None
+    writer = 0
+    """The process whose thread will write the one that waits."""
 
 
 def progress(done: float, total: Optional[float] = None, message: str = "") -> None:
     """Say from within a job how much of it is ``done``, of ``total`` if that is known, and what it is at.
 
     Costs next to nothing when called often.  Outside of a job, and where it cannot be
-    noted, nothing happens.  Raises TypeError where ``done`` or ``total`` is not a number.
+    noted, nothing happens.  Raises TypeError or ValueError where ``done`` or ``total``
+    is not a number.
     """
-    note = {"done": float(done), "total": None if total is None else float(total)}
+    note: Dict[str, Any] = {"done": float(done), "total": None if total is None else float(total)}
     path = os.environ.get(VARIABLE)
-    began = time.monotonic()
-    if path is None or (began < _next["at"] and note["done"] != note["total"]):
+    if path is None:
         return
+    note["message"] = str(message)[:MESSAGE_LIMIT]
+    _Notes.count += 1
+    if time.monotonic() >= _Notes.next_at or note["done"] == note["total"]:
+        _write(_Notes.count, path, note)
+        return
+    _Notes.waiting = (_Notes.count, path, note)
+    if _Notes.writer != os.getpid():
+        _Notes.writer = os.getpid()
+        threading.Thread(target=_write_later, name="sremote progress", daemon=True).start()
+
+
+def _write_later() -> None:
+    while True:
+        time.sleep(max(0.0, _Notes.next_at - time.monotonic()))
+        waiting, _Notes.waiting = _Notes.waiting, None
+        if waiting is not None:
+            _write(*waiting)
+            continue
+        _Notes.writer = 0
+        if _Notes.waiting is None:
+            return
+        _Notes.writer = os.getpid()  # it came just before
+
+
+def _write(number: int, path: str, note: Dict[str, Any]) -> None:
+    began = time.monotonic()
     beside = "{}.{}.{}".format(path, os.getpid(), threading.get_ident())
     try:
         with open(beside, "w") as file:
-            json.dump(dict(note, message=str(message)[:MESSAGE_LIMIT]), file)
-        os.rename(beside, path)
+            json.dump(note, file)
+        if number > _Notes.written:
+            _Notes.written = number
+            os.rename(beside, path)
+        else:
+            os.unlink(beside)
     except OSError:  # the disk is full, say, which the job itself may get by without
         pass
     now = time.monotonic()
-    _next["at"] = now + (now - began) / SHARE
+    _Notes.next_at = now + (now - began) / SHARE
 
 
 def read_progress(path: str) -> Optional[Dict[str, Any]]:

@@ -44,11 +44,15 @@ class HostJobs:
     ) -> None:
         self.host = host
         self.settings = settings_text(settings)
-        self.index: Index = index()
         self._exchange = exchange
         self._call = call
         self._batches: dict[str, BatchJobs | None] = {}
         self._lock = threading.Lock()
+
+    @property
+    def index(self) -> Index:
+        """This user's index."""
+        return index()
 
     @property
     def root(self) -> str:

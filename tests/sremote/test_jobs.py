@@ -1,6 +1,7 @@
 """Durable jobs: submitted, forgotten, found again by a later process; each runs once, whoever waits for it."""
 
 import asyncio
+import contextlib
 import dataclasses
 import os
 import signal
@@ -26,17 +27,33 @@ PATIENCE = 60.0
 """Seconds for something to happen on a busy machine."""
 
 
-@pytest.fixture(params=["streams", "files"])
-def client(request: pytest.FixtureRequest, sshd: SshServer, tmp_path: Path) -> Iterator[sremote.Client]:
-    """A client over ssh with a root of its own, then one that has the three verbs only."""
+@pytest.fixture(scope="module")
+def hosts(sshd: SshServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, tuple[Host, HostSettings]]]:
+    """The shared server with a root of its own, over streams, and over the three verbs only."""
+    root = str(tmp_path_factory.mktemp("root"))
     options = {"key_file": sshd.key_file, "known_hosts": sshd.known_hosts}
-    connector = make_connector(parse_address(sshd.address), **options)
-    if request.param == "files":
-        connector.capabilities &= ~Capability.STREAM
-    connector.connect()
-    root = str(tmp_path / "root")
     settings = HostSettings(sshd.address, root=root, connector=options, name=sshd.address)
-    with sremote.Client(Host(connector, root=root), settings=settings) as client:
+    with contextlib.ExitStack() as stack:
+        connectors = [stack.enter_context(make_connector(parse_address(sshd.address), **options)) for _ in range(2)]
+        connectors[1].capabilities &= ~Capability.STREAM
+        yield {
+            name: (Host(connector, root=root), settings)
+            for name, connector in zip(("streams", "files"), connectors, strict=True)
+        }
+
+
+@pytest.fixture
+def client(hosts: dict[str, tuple[Host, HostSettings]]) -> Iterator[sremote.Client]:
+    host, settings = hosts["streams"]
+    with sremote.Client(host, settings=settings) as client:
+        yield client
+
+
+@pytest.fixture(params=["streams", "files"])
+def any_client(request: pytest.FixtureRequest, hosts: dict[str, tuple[Host, HostSettings]]) -> Iterator[sremote.Client]:
+    """A client over streams, then one that has the three verbs only."""
+    host, settings = hosts[request.param]
+    with sremote.Client(host, settings=settings) as client:
         yield client
 
 
@@ -60,8 +77,8 @@ class Place:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return Place(tmp_path / "ledger", tmp_path / "gate", tmp_path / "root" / "jobs")
+def place(tmp_path: Path, hosts: dict[str, tuple[Host, HostSettings]]) -> Place:
+    return Place(tmp_path / "ledger", tmp_path / "gate", Path(hosts["streams"][0].root) / "jobs")
 
 
 def work(ledger: str, gate: str) -> str:
@@ -81,10 +98,10 @@ def submit_work(client: sremote.Client, place: Place) -> sremote.Job:
     return client.submit_function(work, str(place.ledger), str(place.gate))
 
 
-def test_a_job_goes_on_without_its_client_and_is_found_again(client: sremote.Client, place: Place) -> None:
-    job = submit_work(client, place)
+def test_a_job_goes_on_without_its_client_and_is_found_again(any_client: sremote.Client, place: Place) -> None:
+    job = submit_work(any_client, place)
     place.await_run()
-    client.close()
+    any_client.close()
     found = sremote.job(job.id)
     assert found.status().state == "RUNNING"
     place.gate.touch()
@@ -96,7 +113,7 @@ def test_a_result_can_be_read_again_when_the_host_has_forgotten_it(client: sremo
     job = client.submit("operator", "add", [40, 2])
     assert job.result(PATIENCE) == 42
     client.close()
-    assert list(place.jobs.iterdir()) == []
+    assert list(place.jobs.glob(f"{job.id}*")) == []
     assert sremote.job(job.id).result() == 42
     assert sremote.job(job.id).status().state == "SUCCEEDED"
 
@@ -108,17 +125,17 @@ def test_a_finished_job_is_one_file_until_it_is_fetched(client: sremote.Client, 
     assert sremote.job(job.id).result(PATIENCE) == 42
 
 
-def test_an_exception_comes_back_as_itself(client: sremote.Client) -> None:
-    job = client.submit("operator", "truediv", [1, 0])
+def test_an_exception_comes_back_as_itself(any_client: sremote.Client) -> None:
+    job = any_client.submit("operator", "truediv", [1, 0])
     assert isinstance(job.exception(PATIENCE), ZeroDivisionError)
     with pytest.raises(ZeroDivisionError):
         job.result()
     assert str(job.status()) == "FAILED: ZeroDivisionError: division by zero"
 
 
-def test_a_command_has_a_status_and_output(client: sremote.Client) -> None:
-    good = client.submit_command(["sh", "-c", "cat; echo err >&2"], stdin=b"in")
-    bad = client.submit_command(["sh", "-c", "exit 3"])
+def test_a_command_has_a_status_and_output(any_client: sremote.Client) -> None:
+    good = any_client.submit_command(["sh", "-c", "cat; echo err >&2"], stdin=b"in")
+    bad = any_client.submit_command(["sh", "-c", "exit 3"])
     assert good.result(PATIENCE) == sremote.CommandResult(0, b"in", b"err\n")
     with pytest.raises(RemoteExit) as caught:
         bad.result(PATIENCE)
@@ -126,8 +143,8 @@ def test_a_command_has_a_status_and_output(client: sremote.Client) -> None:
     assert str(bad.status()) == "FAILED: exit status 3"
 
 
-def test_logs_are_followed_while_it_runs(client: sremote.Client, place: Place) -> None:
-    job = submit_work(client, place)
+def test_logs_are_followed_while_it_runs(any_client: sremote.Client, place: Place) -> None:
+    job = submit_work(any_client, place)
     lines = job.logs(follow=True)
     assert next(lines) == "at work"
     place.gate.touch()
@@ -146,12 +163,12 @@ def test_waiting_gives_up_at_its_timeout_and_the_job_goes_on(client: sremote.Cli
     assert job.result(PATIENCE) == "done"
 
 
-def test_a_cancelled_job_ends_with_all_its_children(client: sremote.Client, tmp_path: Path) -> None:
+def test_a_cancelled_job_ends_with_all_its_children(any_client: sremote.Client, tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     # One child in the job's session, one that has left it, and one that is nobody's child any more.
     sleeper = f"sh -c 'echo $$ >>{pids}; sleep 1000'"
     script = f"{sleeper} & setsid {sleeper} & (setsid {sleeper} &); wait"
-    job = client.submit_command(["bash", "-c", script])
+    job = any_client.submit_command(["bash", "-c", script])
     children = wait_for(lambda: pids.exists() and len(pids.read_text().split()) == 3 and pids.read_text().split())
     assert job.cancel().state == "CANCELLED"
     wait_for(lambda: not any(is_running(int(pid)) for pid in children))
@@ -192,7 +209,7 @@ def test_a_failed_job_is_tried_again_when_its_user_says_so(client: sremote.Clien
         job.retry()
 
 
-def test_files_go_there_and_outputs_come_back(client: sremote.Client, tmp_path: Path) -> None:
+def test_files_go_there_and_outputs_come_back(client: sremote.Client, place: Place, tmp_path: Path) -> None:
     (tmp_path / "numbers").write_text("1\n2\n")
     job = client.submit_command(
         ["sh", "-c", "wc -l <numbers >lines.txt; mkdir more; echo x >more/x.txt; echo other >other"],
@@ -205,13 +222,13 @@ def test_files_go_there_and_outputs_come_back(client: sremote.Client, tmp_path: 
     assert (tmp_path / "results" / "lines.txt").read_text().strip() == "2"
     assert (tmp_path / "results" / "more" / "x.txt").read_text() == "x\n"
     job.remove()
-    assert not list((tmp_path / "root" / "work").iterdir())
+    assert not list(place.jobs.parent.glob(f"work/{job.id}"))
     with pytest.raises(UsageError):
         sremote.job(job.id)
 
 
-def test_a_job_whose_processes_all_vanish_is_lost_and_says_so(client: sremote.Client, place: Place) -> None:
-    job = submit_work(client, place)
+def test_a_job_whose_processes_all_vanish_is_lost_and_says_so(any_client: sremote.Client, place: Place) -> None:
+    job = submit_work(any_client, place)
     runner = place.await_run()
     supervisor = parent_of(runner)
     os.kill(supervisor, signal.SIGKILL)
@@ -244,20 +261,20 @@ def parent_of(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
-def test_the_same_job_sent_twice_runs_once(client: sremote.Client, place: Place) -> None:
-    job = submit_work(client, place)
+def test_the_same_job_sent_twice_runs_once(any_client: sremote.Client, place: Place) -> None:
+    job = submit_work(any_client, place)
     place.await_run()
     request = (place.jobs / job.id / "request").read_bytes()
     incoming = Path(f"{place.jobs / job.id}.new")
     incoming.mkdir()
     (incoming / "request").write_bytes(request)
-    assert client.host.run_interpreter("--submit", str(place.jobs / job.id)).status == 0
+    assert any_client.host.run_interpreter("--submit", str(place.jobs / job.id)).status == 0
     place.gate.touch()
     assert job.wait(PATIENCE).state == "SUCCEEDED"
     wait_for(lambda: not (place.jobs / job.id).exists())
     incoming.mkdir()
     (incoming / "request").write_bytes(request)
-    assert client.host.run_interpreter("--submit", str(place.jobs / job.id)).status == 0
+    assert any_client.host.run_interpreter("--submit", str(place.jobs / job.id)).status == 0
     assert job.result() == "done"
     time.sleep(0.2)
     assert len(place.runs) == 1
