@@ -82,7 +82,7 @@ class GatewayStreams(StreamConnector):
 
     def _dial(self) -> ClientConnection:
         """Open a WebSocket.  Raises SignInRefused where the session has ended."""
-        from websockets.exceptions import InvalidHandshake, InvalidStatus
+        from websockets.exceptions import InvalidStatus, WebSocketException
         from websockets.sync.client import connect
 
         parts = urlsplit(self._http.base)
@@ -113,7 +113,7 @@ class GatewayStreams(StreamConnector):
             raise HostKeyError(f"{self.name}: the gateway's certificate is not trusted: {error}") from error
         except TimeoutError as error:
             raise HostUnreachable(f"{self.name}: no answer within {self.connect_timeout:g} seconds") from error
-        except (InvalidHandshake, EOFError, OSError) as error:
+        except (WebSocketException, EOFError, OSError) as error:
             raise HostUnreachable(
                 f"{self.name}: cannot open a WebSocket: {error}",
                 "Where a proxy in between lets none through, give the option stream=false.",

@@ -22,7 +22,7 @@ _HEADERS = {
     "base-uri 'none'; frame-ancestors 'none'",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",  # with no-referrer, browsers hide the origin of this page's own forms
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }

@@ -28,7 +28,7 @@ from sremote.gateway.page import PageRoutes
 from sremote.gateway.settings import Settings
 
 CERTIFICATE_DAYS = 3650
-HEAD_TIMEOUT = 20.0
+HEAD_TIMEOUT = 45.0
 """Seconds for a request's head to arrive once its connection is open."""
 SHUTDOWN_TIMEOUT = 3
 """Seconds that requests under way have to end when the gateway is stopped."""

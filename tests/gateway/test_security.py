@@ -192,7 +192,7 @@ def test_every_answer_forbids_scripts_frames_and_guessing(shared: Gateway) -> No
         assert "unsafe" not in policy
         assert "frame-ancestors 'none'" in policy
         assert headers["X-Content-Type-Options"] == "nosniff"
-        assert headers["Referrer-Policy"] == "no-referrer"
+        assert headers["Referrer-Policy"] == "same-origin"
         assert "server" not in headers
 
 
