@@ -60,6 +60,7 @@ class Launch:
         self._note("begun")
         try:
             self._prepare()
+            save_record(self.plan, self.result)  # so that what this process starts can be found, whatever becomes of it
             self._start_and_follow()
         except (SremoteError, KeyboardInterrupt) as error:
             self._interrupted = True

@@ -1,17 +1,24 @@
 """Hosts to launch on: real ssh servers, each with sessions of screen and tmux of its own."""
 
+import io
+import json
 import os
+import signal
+import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, redirect_stderr, redirect_stdout
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from sremote.cli import main
 from sremote.launcher import ComponentResult, LaunchResult, Plan, Reporter, load
 from tests.conftest import configure_ssh
+from tests.kit.pythons import installed_pythons
 from tests.kit.sessions import launch_host, session_folders
 from tests.kit.sshd import SshServer
 
@@ -21,12 +28,16 @@ PATIENCE = 60.0
 
 @pytest.fixture(scope="session")
 def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[SshServer]]:
-    """Three running hosts on loopback addresses of their own, shared: no launch may be left on them."""
+    """Three running hosts on loopback addresses of their own, shared: no launch may be left on them.
+
+    host1 has the oldest Python of this machine.
+    """
     folder = tmp_path_factory.mktemp("hosts")
+    newest, oldest = Path(sys.base_prefix, "bin", "python3"), installed_pythons()[0].path
     with ExitStack() as stack:
         yield [
-            stack.enter_context(launch_host(folder, f"host{number}", listen=f"127.0.0.{number + 1}"))
-            for number in range(3)
+            stack.enter_context(launch_host(folder, f"host{number}", listen=f"127.0.0.{number + 1}", python=python))
+            for number, python in enumerate((newest, oldest, newest))
         ]
 
 
@@ -111,16 +122,39 @@ def run(path: Path, seen: Reporter | None = None, *, follow: bool = False, **opt
     return plan_of(path, **options).run(seen, follow=follow)
 
 
+def sremote(*arguments: object, status: int = 0) -> SimpleNamespace:
+    """Run the program ``sremote`` in this process, which takes a tenth of the time; check its exit status."""
+    outputs = SimpleNamespace(stdout=io.StringIO(), stderr=io.StringIO())
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        with redirect_stdout(outputs.stdout), redirect_stderr(outputs.stderr):
+            ended = main([str(word) for word in arguments])
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    found = SimpleNamespace(stdout=outputs.stdout.getvalue(), stderr=outputs.stderr.getvalue())
+    assert ended == status, f"status {ended}\n{found.stdout}\n{found.stderr}"
+    return found
+
+
+def sremote_json(*arguments: object, status: int = 0) -> Any:
+    """The same with ``--json``: return the one object that it prints."""
+    text = sremote("--json", *arguments, status=status).stdout
+    assert text.count("\n") == 1
+    return json.loads(text)
+
+
 def processes_with(text: str) -> list[str]:
-    """Return the command lines of living processes that hold ``text``."""
+    """Return the command lines of living processes that hold ``text`` and belong to the tests of this process."""
+    ours = os.fsencode(Path(os.environ["HOME"]).parent)  # where all homes are, those of hosts as well
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             line = path.read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
+            if text in line and path.parent.name != str(os.getpid()) and ours in (path.parent / "environ").read_bytes():
+                found.append(line)
         except OSError:
             continue
-        if text in line and path.parent.name != str(os.getpid()):
-            found.append(line)
     return found
 
 

@@ -2,16 +2,18 @@
 
 import json
 import os
+import re
 import shutil
 import signal
+import socket
 import subprocess
 from pathlib import Path
 
 import pexpect
 import pytest
 
-from tests.kit.program import PROGRAM, sremote, sremote_json
-from tests.sremote.launcher.conftest import Write, processes_with
+from tests.kit.program import PROGRAM
+from tests.sremote.launcher.conftest import Write, processes_with, sremote, sremote_json
 
 PROJECT = Path(__file__).parents[3]
 EXAMPLE = PROJECT / "examples" / "launcher"
@@ -34,13 +36,13 @@ def config(write: Write) -> Path:
     )
 
 
-def test_the_example_runs_as_its_page_says(tmp_path: Path) -> None:
-    with subprocess.Popen(["sleep", "0"]) as any_process:
-        port = 20000 + any_process.pid % 20000
+def test_the_example_runs_as_its_page_says() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
     extra = f"--hosts local:,local: --port {port} --times 2"
     done = sremote(
         "launch", "-c", EXAMPLE / "config.py", "-a", EXAMPLE / "arguments.py", "--extra-args", extra,
-        "-m", EXAMPLE / "gently.py", cwd=tmp_path,
+        "-m", EXAMPLE / "gently.py",
     )  # fmt: skip
     assert done.stdout.count("| hello from the server\n") == 4
     assert done.stdout.splitlines()[-3].split()[:3] == ["server", "local", "stopped"]
@@ -136,6 +138,21 @@ def test_ctrl_c_stops_everything_and_ends_with_130(config: Path) -> None:
     assert subprocess.run(["screen", "-ls"], capture_output=True, text=True, check=False).stdout.startswith(
         "No Sockets"
     )
+
+
+def test_each_host_has_a_bar_on_a_terminal(write: Write, tmp_path: Path) -> None:
+    (tmp_path / "data").write_bytes(os.urandom(8_000_000))
+    config = write(
+        "config.py",
+        """\
+        c = Component(name='x', host='local:', executable='/bin/true', files={'data': 'data'}, wait=True)
+        config.add_component(c)
+        """,
+    )
+    variables = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
+    shown = pexpect.run(f"{PROGRAM} launch -c {config}", encoding="utf-8", env=variables, timeout=60)
+    assert isinstance(shown, str)
+    assert re.search(r"local: .*━.*/8\.0 MB", shown)
 
 
 def test_a_password_is_asked_for_and_answers_what_hosts_ask(write: Write) -> None:

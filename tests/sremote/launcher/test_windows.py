@@ -1,6 +1,5 @@
 """Windows of screen and tmux: seen and typed to by a person, through a real terminal."""
 
-import json
 import os
 import re
 import subprocess
@@ -9,9 +8,9 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from tests.kit.program import PROGRAM, sremote, sremote_json
+from tests.kit.program import PROGRAM
 from tests.kit.sshd import SshServer
-from tests.sremote.launcher.conftest import Write, plan_of, run, wait_until
+from tests.sremote.launcher.conftest import Write, plan_of, run, sremote, sremote_json, wait_until
 
 TALKER = """\
 #!/bin/sh
@@ -135,5 +134,5 @@ def test_the_environment_and_the_done_file_are_as_asked_for(write: Write, tmp_pa
         """,
     )
     plan_of(config, remote_done_dir=str(tmp_path)).run()
-    assert json.loads(sremote("--json", "launch", "--logs").stdout) == {"logs": {"x": ["a=b  c"]}}
+    assert sremote_json("launch", "--logs") == {"logs": {"x": ["a=b  c"]}}
     assert (tmp_path / "x.done").read_text() == "4\n"
