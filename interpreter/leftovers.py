@@ -40,8 +40,10 @@ def remove(root: str, paths: List[str]) -> List[str]:
     for path in paths:
         folder, _, name = path.partition("/")
         target = os.path.join(root, path)
-        if folder not in ("jobs", "work", "interpreter") or name in ("", ".", "..") or "/" in name:
+        if folder not in ("jobs", "work", "queues", "interpreter") or name in ("", ".", "..") or "/" in name:
             raise ValueError("{!r} is not a leftover".format(path))
+        if folder == "queues" and not name.startswith("."):
+            raise ValueError("{!r} is a queue".format(path))
         if folder == "jobs" and _job_state(Job(target)) in ("running", "unknown", "queued"):
             continue
         if folder == "jobs":
@@ -68,6 +70,9 @@ def _candidates(root: str, keep: str) -> Iterator[Tuple[str, str, str]]:
     for name in _names(os.path.join(root, "work")):
         if not Job(os.path.join(root, "jobs", name)).exists():
             yield "work/" + name, "folder", "old"
+    for name in _names(os.path.join(root, "queues")):
+        if name.startswith("."):
+            yield "queues/" + name, "partial", "unclaimed"
     for name in _names(os.path.join(root, "interpreter")):
         if name.startswith(".") or ".zip." in name or ".partial" in name:
             yield "interpreter/" + name, "partial", "unclaimed"

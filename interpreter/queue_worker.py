@@ -23,9 +23,11 @@ from .wire import Header, Message
 MOST_AT_ONCE = 2048
 """Tasks that are claimed at once; as many tokens fit a pipe."""
 BUSY = 2.0
-"""Seconds of work to claim at once."""
-PATIENCE = 2 * BUSY
-"""Seconds after which tasks that were claimed and not begun are given back."""
+"""Seconds of work to claim at once; more where there are many workers, so that the log has few entries a second."""
+CLAIMS = 20
+"""Claims a second of all workers together that are aimed at."""
+PATIENCE = 4.0
+"""Seconds after which tasks that were claimed and not begun are given back; more where more are claimed at once."""
 LOOK = 2.0
 """Seconds between looks at the queue while tasks run."""
 LONGEST_PAUSE = 2.0
@@ -159,7 +161,7 @@ class Worker:
                 look = time.monotonic() + LOOK
                 self._store.refresh()
                 self._check(self._store.state)
-                if self._store.state.paused or time.monotonic() - work.began > PATIENCE:
+                if self._store.state.paused or time.monotonic() - work.began > PATIENCE * self._busy() / BUSY:
                     self._give_back(work)
             if not late and self._too_late():
                 late = True
@@ -233,8 +235,12 @@ class Worker:
         self._done["failed"] += ended - work.succeeded
         self._longest = max(self._longest, work.longest)
         if ended:
-            wanted = int(BUSY * ended / seconds)
+            wanted = int(self._busy() * ended / seconds)
             self._at_once = max(1, min(wanted, 8 * self._at_once, MOST_AT_ONCE))
+
+    def _busy(self) -> float:
+        """Return the seconds of work to claim at once."""
+        return max(BUSY, len(self._store.state.live_workers()) / CLAIMS)
 
     def _leave(self) -> None:
         records = self._journal.count()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from sremote.allowed import allowed_types
 from sremote.connectors.batch import Resources
-from sremote.errors import FormatError, JobError, RemoteError, SremoteError, UsageError
+from sremote.errors import FormatError, JobError, NotFinished, RemoteError, SremoteError, UsageError
 from sremote.interpreter.queue_journal import ENDS, NONE, Record
 from sremote.interpreter.queue_tasks import StoredTask
 from sremote.interpreter.values import decode
@@ -176,14 +176,17 @@ class Queue:
     def wait(self, timeout: float | None = None) -> QueueStatus:
         """Wait until nothing is left that can be done, looking ever less often; return how the queue is then.
 
-        Raises TimeoutError after ``timeout`` seconds, with the queue as it is.
+        Raises NotFinished after ``timeout`` seconds.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         pause = _FIRST_PAUSE
         while not (status := self.status()).finished:
             if deadline is not None and time.monotonic() + pause > deadline:
                 left = status.tasks["PENDING"] + status.tasks["RUNNING"] + status.tasks["WAITING"]
-                raise TimeoutError(f"{self._where}: {left} tasks are not finished after {timeout} s")
+                raise NotFinished(
+                    f"{self._where}: {left} tasks are not finished after {timeout:g} s",
+                    f"See who works on them: sremote queue status {self.client.host.name} {self.name}",
+                )
             time.sleep(pause)
             pause = min(pause * 1.5, _LONGEST_PAUSE)
         return status

@@ -79,3 +79,15 @@ def test_where_nothing_was_ever_run_there_is_nothing(root: Path) -> None:
     shutil.rmtree(root / "jobs")
     shutil.rmtree(root / "interpreter")
     assert leftovers(str(root), "current") == []
+
+
+def test_a_queue_that_was_half_made_or_half_deleted_could_go_and_a_queue_could_not(tmp_path: Path) -> None:
+    for name in (".night.0123.gone", ".night.0123.new", "night"):
+        (tmp_path / "queues" / name).mkdir(parents=True)
+    long_ago = time.time() - 3600
+    os.utime(tmp_path / "queues" / ".night.0123.gone", (long_ago, long_ago))
+
+    assert [entry["path"] for entry in leftovers(str(tmp_path), "current")] == ["queues/.night.0123.gone"]
+    assert remove(str(tmp_path), ["queues/.night.0123.gone"]) == ["queues/.night.0123.gone"]
+    with pytest.raises(ValueError, match="'queues/night' is a queue"):
+        remove(str(tmp_path), ["queues/night"])

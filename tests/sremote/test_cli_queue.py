@@ -79,6 +79,7 @@ def test_tasks_are_loaded_from_a_file_or_standard_input(run: Program, tmp_path: 
 def test_workers_are_launched_as_jobs_and_waited_for(run: Program) -> None:
     run("add", "--shell", "exit 1")
 
+    assert "1 tasks are not finished" in run("wait", "--timeout", "0.01", status=5)
     (job,) = run("launch", "--workers", "2", "--walltime", "10m", "--env", "A=b").split()
     assert re.fullmatch(r"\d{8}T\d{6}-[0-9a-f]{16}", job)
     assert run("wait", "--timeout", "60", status=1) == "q: 1 FAILED, 0 workers\n"
