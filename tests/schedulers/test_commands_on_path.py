@@ -4,6 +4,7 @@ They stand for the schedulers' commands as far as those read a script from stand
 input, run it with the environment of a job, and print what the documentation shows.
 """
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -183,3 +184,15 @@ def test_a_request_that_cannot_be_made_is_refused_before_anything_is_run(path: P
     with pytest.raises(UsageError, match="local: flux has no way to give 'memory'"):
         batch.submit(script_of(tmp_path, ["true"], memory="1G"))
     assert not (path / "script").exists()
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_a_function_is_called_through_each_of_them(name: str, path: Path, tmp_path: Path) -> None:
+    put(path, SCHEDULERS[name])
+    with sremote.connect("local:", root=str(tmp_path / "root"), python=sys.executable) as client:
+        job = client.submit("operator", "add", [40, 2], scheduler="auto")
+
+        assert job.result(60) == 42
+        assert job.record.scheduler == name
+        assert job.record.batch_id.startswith("77")
+    assert f"sremote-{job.id}" in (path / "script").read_text() or name == "pbs"

@@ -5,8 +5,9 @@ The stages of a job's life and the victims:
                     slurmctld  slurmd  job's process  supervisor  slurmstepd  client  line
     accepted here       x        -           -             -           -        x      -
     being submitted     x        -           -             -           -        x      x
-    in the queue        x        x           -             -           -        x      -
-    running             x        x           x             x           x        x      -
+    in the queue        x        x           -             -           -        x      x
+    running             x        x           x             x           x        x      x
+    being cancelled     x        -           -             -           -        -      -
     ended               x        x           -             -           -        x      -
 
 Executions are counted by lines that the job adds to a file.
@@ -16,15 +17,18 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import sremote
-from sremote import batch_jobs
+from sremote import batch_jobs, host_jobs
 from sremote.errors import JobError, JobLost, RemoteKilled
 from sremote.schedulers import commands
+from tests.interpreter.far_side import wait_for
 from tests.kit.slurm import Slurm
 from tests.kit.sshd import SshServer, ssh_server
 from tests.schedulers.conftest import Place
@@ -123,6 +127,18 @@ class TestController:
         assert job.status().state == "RUNNING"
         runs_once(job, place)
 
+    def test_away_when_a_job_is_cancelled(self, client: sremote.Client, place: Place, slurm: Slurm) -> None:
+        job = place.submit(client, extra=[HOLD])
+        slurm.stop_controller()
+        try:
+            assert job.cancel().state == "CANCELLED"
+        finally:
+            slurm.start_controller()
+        release(slurm)
+        while slurm.run("squeue", "-h").stdout:
+            time.sleep(0.1)
+        assert place.runs == []
+
     def test_killed_while_a_job_ends(self, client: sremote.Client, place: Place, slurm: Slurm) -> None:
         job = place.submit(client)
         place.await_run()
@@ -189,6 +205,21 @@ class TestProcesses:
         place.gate.touch()
         assert len(place.runs) == 1
 
+    def test_everything_killed_and_forgotten_by_slurm(
+        self, client: sremote.Client, place: Place, slurm: Slurm, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with slurm.forgetting():
+            job = place.submit(client)
+            pid = place.await_run()
+            assert job.status().state == "RUNNING"
+            for victim in (*slurm.step_daemons(), parent_of(pid), pid):
+                os.kill(victim, signal.SIGKILL)
+        assert job.status().state == "RUNNING"  # its heartbeat is not late yet
+        monkeypatch.setattr(host_jobs, "BEAT_PATIENCE", 0.0)
+        with pytest.raises(JobLost, match=r"no heartbeat for .* slurm has no such job"):
+            job.result(PATIENCE)
+        assert len(place.runs) == 1
+
     def test_slurm_s_step_daemon_killed(self, client: sremote.Client, place: Place, slurm: Slurm) -> None:
         job = place.submit(client)
         place.await_run()
@@ -249,33 +280,53 @@ class TestClient:
 
 
 class TestLine:
-    """The line drops while sbatch is at work."""
+    """The victim is the connection to the host."""
 
     @pytest.fixture
-    def host(self, slurm: Slurm, tmp_path: Path) -> "object":
-        """A server whose sbatch, having submitted, waits for ever."""
+    def host(self, slurm: Slurm, tmp_path: Path) -> Iterator[SshServer]:
+        """A server whose sbatch, while there is a file ``slow``, waits for ever once it has submitted."""
         with ssh_server(tmp_path / "server", environment=slurm.environment) as server:
-            real = (server.tools / "sbatch").resolve()
-            (server.tools / "sbatch").unlink()
-            (server.tools / "sbatch").write_text(
-                f'#!/bin/sh\n[ -e {tmp_path}/once ] && exec {real} "$@"\n'
-                f'touch {tmp_path}/once; {real} "$@"; touch {tmp_path}/submitted; sleep 600\n'
+            program = server.tools / "sbatch"
+            real = program.resolve()
+            program.unlink()
+            program.write_text(
+                f"""#!/bin/sh
+[ -e {tmp_path}/slow ] || exec {real} "$@"
+{real} "$@"
+mv {tmp_path}/slow {tmp_path}/submitted
+sleep 600
+"""
             )
-            (server.tools / "sbatch").chmod(0o755)
+            program.chmod(0o755)
             yield server
 
-    def test_dropped(self, host: SshServer, slurm: Slurm, place: Place, tmp_path: Path) -> None:
-        import threading
+    @pytest.fixture
+    def client(self, host: SshServer, place: Place) -> Iterator[sremote.Client]:
+        options = {"key_file": host.key_file, "known_hosts": host.known_hosts}
+        with sremote.connect(host.address, root=str(place.jobs.parent), **options) as client:
+            yield client
 
+    def test_dropped_while_sbatch_is_at_work(
+        self, host: SshServer, client: sremote.Client, slurm: Slurm, place: Place, tmp_path: Path
+    ) -> None:
         def cut() -> None:
-            while not (tmp_path / "submitted").exists():
-                time.sleep(0.01)
+            wait_for((tmp_path / "submitted").exists)
             host.cut()
 
-        threading.Thread(target=cut, daemon=True).start()
-        with sremote.connect(
-            host.address, root=str(place.jobs.parent), key_file=host.key_file, known_hosts=host.known_hosts
-        ) as client:
-            job = place.submit(client)
-            runs_once(job, place)
+        (tmp_path / "slow").touch()
+        cutting = threading.Thread(target=cut)
+        cutting.start()
+        job = place.submit(client)
+        cutting.join()
+        runs_once(job, place)
         assert batch_jobs_of(slurm, job) == 1
+
+    @pytest.mark.parametrize("stage", ["in the queue", "running"])
+    def test_dropped(self, stage: str, host: SshServer, client: sremote.Client, slurm: Slurm, place: Place) -> None:
+        job = place.submit(client, extra=[HOLD])
+        if stage == "running":
+            release(slurm)
+            place.await_run()
+        host.cut()
+        release(slurm)
+        runs_once(job, place)

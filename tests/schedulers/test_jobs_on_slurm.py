@@ -19,6 +19,8 @@ from sremote.errors import (
     WalltimeExceeded,
 )
 from sremote.index import index
+from tests.kit.program import sremote as sremote_program
+from tests.kit.program import sremote_json
 from tests.kit.slurm import Slurm
 from tests.schedulers.conftest import Place
 
@@ -225,3 +227,21 @@ def test_auto_is_the_scheduler_that_is_there(client: sremote.Client) -> None:
     job = client.submit("platform", "node", scheduler="auto")
     assert job.result(PATIENCE) in ("n1", "n2")
     assert os.uname().nodename not in ("n1", "n2")
+
+
+def test_the_command_line_submits_and_collects(client: sremote.Client, tmp_path: Path) -> None:
+    place = ["--root", str(tmp_path / "root"), "local:"]
+    found = sremote_json(
+        "submit", "--scheduler", "slurm", "--resource", "cores=1", "--walltime", "10m", *place, "platform", "node"
+    )
+    assert found["scheduler"] == "slurm"
+    assert found["batch_id"].isdigit()
+    sremote_program("wait", found["id"])
+    assert sremote_program("result", found["id"]).stdout.strip().strip('"') in ("n1", "n2")
+
+
+def test_the_command_line_names_the_resource_that_was_meant(client: sremote.Client) -> None:
+    options = ["--scheduler", "slurm", "--resource", "partition=debug"]
+    done = sremote_program("submit", *options, "local:", "platform", "node", status=2)
+    assert "there is no resource 'partition'" in done.stderr
+    assert "Did you mean 'queue'?" in done.stderr
