@@ -6,10 +6,11 @@ goes there.
 
 from __future__ import annotations
 
+import functools
 import io
 import posixpath
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from xml.sax.saxutils import escape
 
 from sremote.connectors.errors import HostError, LineError
@@ -47,7 +48,7 @@ class Staged:
                 "PUT",
                 url,
                 what=f"write part {number} of {place}",
-                body=lambda begin=begin, length=length: Part(file, begin, length),  # type: ignore[misc]
+                body=functools.partial(_part, file, begin, length),
             )
             tags.append((number, answer.headers.get("ETag", "")))
         parts = "".join(
@@ -116,8 +117,12 @@ class Staged:
         self._connector.poll(look, what, STAGING_TIMEOUT)
 
 
-class Part(io.RawIOBase):
-    """A part of a file, as the body of a request."""
+def _part(file: BinaryIO, begin: int, length: int) -> BinaryIO:
+    return cast(BinaryIO, _Part(file, begin, length))
+
+
+class _Part(io.RawIOBase):
+    """A part of a file, as the body of a request: its length is known, so that it goes with a Content-Length."""
 
     def __init__(self, file: BinaryIO, begin: int, length: int) -> None:
         super().__init__()

@@ -91,10 +91,10 @@ class SfapiConnector(FacilityConnector):
     def get(self, path: str, target: BinaryIO) -> None:
         try:
             content = self._carrier.download(self.absolute(path))
-        except FileMissing:
-            raise
-        except (HostError, UsageError):  # a name or a size that does not go this way, or a folder
-            self._verbs.get(path, target)
+        except (HostError, UsageError) as error:
+            if isinstance(error, FileMissing) and "no such file" in error.message.lower():
+                raise
+            self._verbs.get(path, target)  # a name or a size that does not go this way, or a folder
         else:
             target.write(content)
 
