@@ -442,6 +442,9 @@ class Client:
 
     def _use(self, connector: Connector) -> None:
         """Carry what follows through another connector of the same host."""
+        if "_host_jobs" in vars(self):
+            self._host_jobs.flush()
+            del self._host_jobs
         self._exchange.close()
         self.host.connector = connector
         self._exchange = exchange_for(self.host)

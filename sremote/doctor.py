@@ -24,7 +24,8 @@ from sremote.connectors.registry import make_connector
 from sremote.connectors.stream import StreamConnector
 from sremote.doctor_findings import checks_of, skipped
 from sremote.errors import HostError, SremoteError
-from sremote.host import DEFAULT_ENVIRONMENT, Host, Probe
+from sremote.exchanges import with_execute
+from sremote.host import DEFAULT_ENVIRONMENT, DEFAULT_ROOT, Host, Probe
 from sremote.hosts import HostSettings, read_hosts
 
 TIMEOUT = 120.0
@@ -79,6 +80,7 @@ def _steps(connector: Connector, settings: HostSettings, name: str) -> Iterator[
         yield _with_nearest_name(check, settings)
         if check.state is State.FAILED:
             return
+    connector = with_execute(connector, settings.root or DEFAULT_ROOT)
     host = Host(
         connector, name=name, root=settings.root, python=settings.python, environment="", preamble=settings.preamble
     )

@@ -13,6 +13,7 @@ from typing import Any
 from sremote import trees
 from sremote.answers import Leftover
 from sremote.batch_jobs import BatchJobs, limit_walltime, longest_wait
+from sremote.connectors.through_batch import ThroughBatch
 from sremote.errors import HostError, LineError, SchedulerAway, UsageError
 from sremote.exchange import FileExchange
 from sremote.host import Host
@@ -72,7 +73,9 @@ class HostJobs:
             kind="command" if request.header["target"]["kind"] == "command" else "call",
             outputs=json.dumps(list(wishes.outputs)),
         )
-        batch = None if wishes.scheduler is None else self.batch(wishes.scheduler)
+        # Where commands themselves are batch jobs, nothing that one of them starts outlives it.
+        scheduler = wishes.scheduler or ("auto" if isinstance(self.host.connector, ThroughBatch) else None)
+        batch = None if scheduler is None else self.batch(scheduler)
         if batch is not None:
             resources = dataclasses.replace(resources, after=self._dependencies(resources.after, batch.system.name))
             batch.complete(request.header, resources)

@@ -203,6 +203,17 @@ def test_facts_leftovers_and_cleaning_work(client: Client) -> None:
     assert [entry for entry in client.leftovers() if entry.state == "finished"] == []
 
 
+def test_a_job_goes_to_the_queue(bare: BareConnector, client: Client, tmp_path: Path) -> None:
+    job = client.submit("math", "sqrt", [16])
+
+    assert job.result() == 4.0
+    assert len(bare.queue.submitted) >= 2
+
+
+def test_an_environment_is_made_by_jobs(client: Client) -> None:
+    assert client.install(dry_run=True, offline=True).changed
+
+
 def test_files_are_copied(client: Client, tmp_path: Path) -> None:
     (tmp_path / "here").mkdir()
     (tmp_path / "here" / "file").write_bytes(bytes(range(256)))

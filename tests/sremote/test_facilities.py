@@ -14,9 +14,12 @@ import pytest
 import sremote
 from sremote.client import Client
 from sremote.connectors.batch_work import Patience
+from sremote.connectors.check import State
 from sremote.connectors.facility import FacilityConnector
 from sremote.connectors.through_batch import ThroughBatch
+from sremote.doctor import examine
 from sremote.errors import HostError, OutcomeUnknown, SignInRefused, SremoteError, UsageError
+from sremote.hosts import HostSettings
 from tests.kit.facility_host import FacilityHost, Fault
 from tests.kit.firecrest_server import FirecrestServer
 from tests.kit.iri_server import IriServer
@@ -356,6 +359,17 @@ def test_a_facility_without_checksums_is_believed(site: Site, client: Client, tm
     finally:
         site.server.missing = set()
     assert (tmp_path / "file").read_bytes() == b"content"
+
+
+@without_commands
+def test_the_doctor_looks_by_way_of_jobs(site: Site) -> None:
+    options = {key: value for key, value in site.options.items() if key != "root"}
+    settings = HostSettings(site.address, root=site.options["root"], connector={**options, "longest_pause": 0.2})
+
+    checks = {check.name: check for check in examine(settings)}
+
+    assert [check for check in checks.values() if check.state is State.FAILED] == []
+    assert checks["Python found"].state is State.OK
 
 
 @without_commands
