@@ -22,6 +22,7 @@ NAMES = (
     "first_call",
     "calls",
     "sessions",
+    "channels",
     "gather",
     "arrays",
     "requests",

@@ -44,7 +44,7 @@ class Channel:
         self._granted = WINDOW
         self._spent = 0
         # What is received; an item stands with what had arrived in all at its end.
-        self._items: Deque[Tuple[Buffer, int]] = deque()
+        self._items: "Deque[Tuple[bytes | bytearray, int]]" = deque()
         self._partial = bytearray()
         self._arrived = 0
         self._counting = threading.Lock()
@@ -83,7 +83,7 @@ class Channel:
                 self._send(frames.ITEM, piece)
             except BaseException as error:
                 # What follows would be taken for the rest of this value.
-                self._close("a value was sent in part only: {}".format(type(error).__name__))
+                self.close("a value was sent in part only: {}".format(type(error).__name__))
                 raise
 
     def receive(self, timeout: Optional[float] = None) -> Any:
@@ -95,7 +95,7 @@ class Channel:
         """
         return self._channels.decode(self.receive_bytes(timeout))
 
-    def receive_bytes(self, timeout: Optional[float] = None) -> Buffer:
+    def receive_bytes(self, timeout: Optional[float] = None) -> "bytes | bytearray":
         """Return the next value as the bytes that came; else as ``receive``."""
         if self._callback is not None:
             raise ChannelClosed("{}: its values go to a callback".format(self))
@@ -199,7 +199,7 @@ class Channel:
 
     # Receiving
 
-    def _next(self, timeout: Optional[float]) -> Buffer:
+    def _next(self, timeout: Optional[float]) -> "bytes | bytearray":
         while True:
             try:
                 data, end = self._items.popleft()

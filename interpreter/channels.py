@@ -6,6 +6,7 @@ that nobody holds on to any more.
 """
 
 import json
+import pickle
 import sys
 import threading
 import traceback
@@ -19,7 +20,7 @@ from .channel import Channel
 from .errors import FormatError, SremoteError, ValueRefused
 from .failures import describe
 from .functions import Refusal
-from .values import decode, encode
+from .values import PROTOCOL, decode, encode
 from .wire import Buffer, Message, parse
 
 Write = Callable[[int, int, Buffer], None]
@@ -28,6 +29,10 @@ MOST_ANNOUNCED = 100000
 """Channels that may be on their way in values that nobody has received."""
 _PICKLE = b"\x80\x04"
 """What the value of an item begins with where it needs no message around it."""
+_GLOBAL = b"\x93"
+"""The opcode of names, without which a pickle of plain data names none."""
+_SCALARS = frozenset((type(None), bool, int, float, str, bytes))
+"""Types whose pickles are plain data, whoever writes them."""
 _ROOM = frames.CHUNK // 16
 """Characters of each text in a CLOSE frame, so that they fit it, however they are written."""
 
@@ -139,20 +144,27 @@ class Channels:
 
     def encode(self, value: Any) -> List[Buffer]:
         """Return a value as the buffers to send.  Raises ValueRefused where it cannot travel."""
+        if type(value) in _SCALARS:
+            return [pickle.dumps(value, PROTOCOL)]
         message = Message({})
         encode(message, "value", value, self.allowed(), self._refer)
         if len(message.sections) == 1:
             return list(message.sections[0][1])
         return message.chunks()
 
-    def decode(self, data: Buffer) -> Any:
+    def decode(self, data: "bytes | bytearray") -> Any:
         """Return the value that ``encode`` made ``data`` of."""
-        message = Message({}, [("value", [data])]) if bytes(data[:2]) == _PICKLE else parse(data)
-        self.check(message)
-        return decode(message, "value", self.types(), self._resolve)
+        if not data.startswith(_PICKLE):
+            message = parse(data)
+            self.check(message.get("value"))
+            return decode(message, "value", self.types(), self._resolve)
+        self.check(data)
+        if _GLOBAL not in data:
+            return pickle.loads(data)
+        return decode(Message({}, [("value", [data])]), "value", self.types(), self._resolve)
 
-    def check(self, message: Message) -> None:
-        """Raise FormatError where a value is not plain data; what a client sends is code anyway."""
+    def check(self, data: "bytes | bytearray | memoryview") -> None:
+        """Raise FormatError where a pickle is not plain data; what a client sends is code anyway."""
 
     def allowed(self) -> Container[str]:
         """Return the names of the user's types that may travel."""

@@ -9,7 +9,6 @@ from sremote.allowed import allowed_types
 from sremote.errors import NotInstalled, RemoteContext, RemoteError, VersionMismatch
 from sremote.interpreter import channel, channels
 from sremote.interpreter.channels import error_text
-from sremote.interpreter.wire import Message
 from sremote.pickle_grammar import check_pickle
 
 
@@ -28,8 +27,8 @@ class ClientChannels(channels.Channels):
         self._host = host
         self._session_id = session_id
 
-    def check(self, message: Message) -> None:
-        check_pickle(message.get("value"))
+    def check(self, data: bytes | bytearray | memoryview) -> None:
+        check_pickle(data)
 
     def allowed(self) -> Container[str]:
         return allowed_types

@@ -27,7 +27,7 @@ _SMALL = 10_000
 """Bytes of text that may be compared any number of times."""
 
 
-def check_pickle(data: bytes | memoryview) -> None:
+def check_pickle(data: bytes | bytearray | memoryview) -> None:
     """Raise FormatError unless ``data`` is a protocol 4 pickle of plain data and nothing else."""
     content = bytes(data)
     if content[:2] != b"\x80\x04":
