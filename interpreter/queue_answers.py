@@ -55,7 +55,7 @@ def status(root: str, name: str) -> Dict[str, Any]:
 
 
 def tasks(root: str, name: str, select: Header, limit: Optional[int]) -> List[Tuple[Any, ...]]:
-    """Return tasks: number, state, attempts, priority, target, value, whether that has arrays, after, worker, record.
+    """Return tasks: number, state, attempts, priority, target, value, whether that is a message, after, worker, record.
 
     ``select`` is as ``_selected`` has it; ``record`` is the last one of a finished task.
     """
@@ -79,7 +79,7 @@ def _tasks(store: Store, select: Header, limit: Optional[int]) -> List[Tuple[Any
                 state.priorities.get(task, 0),
                 stored.target,
                 bytes(stored.value),
-                stored.arrays,
+                stored.whole,
                 state.after.get(task, []),
                 None if worker is None else about(worker),
                 None if record is None else tuple(record),

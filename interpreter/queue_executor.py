@@ -5,6 +5,7 @@ token is read by this process, which then runs the task, or is read back by the 
 which then gives the task to others.
 """
 
+import contextlib
 import fcntl
 import os
 import select
@@ -116,11 +117,23 @@ class Executor:
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         for number, output in enumerate(self._outputs.files, 1):
             os.dup2(output.fileno(), number)
-        for number, stream in ((1, "stdout"), (2, "stderr")):
-            file = open(number, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
-            setattr(sys, stream, file)
-            setattr(sys, "__{}__".format(stream), file)
+        self._open_streams()
         fresh_main()
+
+    def _open_streams(self) -> None:
+        self._streams = [
+            open(number, "w", encoding="utf-8", errors="backslashreplace", closefd=False) for number in (1, 2)
+        ]
+        sys.stdout, sys.stderr = self._streams
+        sys.__stdout__, sys.__stderr__ = self._streams  # type: ignore[misc]
+
+    def _flush(self) -> None:
+        """Write out what the task has printed, and give the next one streams as it expects them."""
+        for stream in (sys.stdout, sys.stderr, *self._streams):
+            with contextlib.suppress(AttributeError, ValueError, OSError):  # it is not one, is closed, has no room
+                stream.flush()
+        if [sys.stdout, sys.stderr] != self._streams or any(stream.closed for stream in self._streams):
+            self._open_streams()
 
     def _stop(self, *_: Any) -> None:
         self._stopping = True
@@ -140,10 +153,7 @@ class Executor:
         began = time.monotonic()
         stored, allow = self._read(token)
         result, succeeded = perform(stored.request({"allow": allow}))
-        for stream in (sys.stdout, sys.stderr):
-            flush = getattr(stream, "flush", None)
-            if flush is not None:
-                flush()
+        self._flush()
         self._outputs.take(result)
         seconds = time.monotonic() - began
         if result.header in _TERMINATED and not self._stopping:

@@ -5,8 +5,8 @@ client, so that adding again adds nothing), ``count``, ``targets`` (what the tas
 run, each different one once) and ``allow`` (the user's types that their arguments
 may hold).  Sections:
 
-    index       16 bytes for each task: which target; whether its value has arrays, and
-                so is a message of its own; where in ``values`` it ends
+    index       16 bytes for each task: which target; 1 where its value is a message of its
+                own, as it has arrays or comes with code; where in ``values`` it ends
     values      the arguments of each task, one behind the other
     priority    optional: 4 bytes for each task, signed
     after       optional: for each dependency the task and what it comes after, 8 bytes
@@ -19,7 +19,7 @@ from typing import Any, Container, Dict, Iterator, List, NamedTuple, Optional, S
 
 from .errors import FormatError
 from .values import encode
-from .wire import Header, Message, parse
+from .wire import Header, Message, Section, parse
 
 INDEX = struct.Struct(">IIQ")
 PRIORITY = struct.Struct(">i")
@@ -52,20 +52,25 @@ class TaskWriter:
         arguments: "tuple[List[Any], Dict[str, Any]]",
         priority: int = 0,
         after: Sequence[int] = (),
+        sections: Sequence[Section] = (),
     ) -> None:
-        """Add a task; ``key`` is the same for the same target.  Raises ValueRefused."""
+        """Add a task; ``key`` is the same for the same target.  Raises ValueRefused.
+
+        ``sections`` are those that its request has besides its arguments.
+        """
         number = self._numbers.get(key)
         if number is None:
             number = self._numbers[key] = len(self._targets)
             self._targets.append(target)
         message = Message({})
         encode(message, "value", arguments, self._allowed)
-        arrays = len(message.sections) > 1
-        value = message.to_bytes() if arrays else bytes(message.sections[0][1][0])
+        message.sections.extend(sections)
+        whole = len(message.sections) > 1
+        value = message.to_bytes() if whole else bytes(message.sections[0][1][0])
         self._end += len(value)
         self._values.append(value)
         self._after += [AFTER.pack(len(self._index), one) for one in after]
-        self._index.append(INDEX.pack(number, arrays, self._end))
+        self._index.append(INDEX.pack(number, whole, self._end))
         self._priorities.append(priority)
 
     def message(self) -> Message:
@@ -85,11 +90,12 @@ class StoredTask(NamedTuple):
 
     target: Header
     value: memoryview
-    arrays: bool
+    whole: bool
+    """Whether ``value`` is a message, and not just the section ``value`` of one."""
 
     def request(self, header: Header) -> Message:
         """Return the request that runs it; ``header`` is what else the request's header holds."""
-        message = parse(self.value) if self.arrays else Message({}, [("value", [self.value])])
+        message = parse(self.value) if self.whole else Message({}, [("value", [self.value])])
         message.header = dict(header, target=self.target)
         return message
 
@@ -103,9 +109,9 @@ class TaskReader:
         self._values = entry.get("values")
 
     def __getitem__(self, offset: int) -> StoredTask:
-        target, arrays, end = INDEX.unpack_from(self._index, offset * INDEX.size)
+        target, whole, end = INDEX.unpack_from(self._index, offset * INDEX.size)
         start = INDEX.unpack_from(self._index, (offset - 1) * INDEX.size)[2] if offset else 0
-        return StoredTask(self.header["targets"][target], self._values[start:end], bool(arrays))
+        return StoredTask(self.header["targets"][target], self._values[start:end], bool(whole))
 
 
 def check_tasks(entry: Message) -> None:

@@ -19,7 +19,7 @@ from sremote.interpreter.wire import Message, parse
 from sremote.pickle_grammar import check_pickle
 from sremote.response import Response
 from sremote.surroundings import Surroundings
-from sremote.tasks import STATES, QueueStatus, Task, TaskStatus, Worker, describe, tasks_message
+from sremote.tasks import STATES, QueueStatus, Task, TaskStatus, Worker, called, describe, tasks_message
 
 if TYPE_CHECKING:
     from sremote.client import Client
@@ -70,7 +70,8 @@ class Queue:
         What was added under an ``id`` is not added again, so a program that does not
         know whether it has added them may do it again.
         """
-        entry = tasks_message(tasks, id or secrets.token_hex(8), allowed_types)
+        self.client._probe()
+        entry = tasks_message(tasks, id or secrets.token_hex(8), allowed_types, self.client.host)
         if not entry.header["count"]:
             return range(0)
         first = self._ask("add", entry.to_bytes())
@@ -328,7 +329,7 @@ class Queue:
         priority: int,
         target: Mapping[str, Any],
         value: bytes,
-        arrays: bool,
+        whole: bool,
         after: Sequence[int],
         worker: Mapping[str, Any] | None,
         record: Sequence[Any] | None,
@@ -338,7 +339,7 @@ class Queue:
         return TaskStatus(
             number=number,
             state=state,
-            what=self._what(target, value, arrays),
+            what=self._what(target, value, whole),
             attempts=attempts,
             priority=priority,
             after=tuple(after),
@@ -350,13 +351,13 @@ class Queue:
             finished=None if ended is None else ended.time,
         )
 
-    def _what(self, target: Mapping[str, Any], value: bytes, arrays: bool) -> str:
-        request = StoredTask(dict(target), memoryview(value), arrays).request({})
+    def _what(self, target: Mapping[str, Any], value: bytes, whole: bool) -> str:
+        request = StoredTask(dict(target), memoryview(value), whole).request({})
         try:
             check_pickle(request.get("value"))
             args, kwargs = decode(request, "value", allowed_types)
         except (FormatError, SremoteError):
-            return f"{target.get('module')}.{target.get('function')}(…)"
+            return f"{called(target)}(…)"
         return describe(target, args, kwargs)
 
     def _result(

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sremote.arguments import split_arguments
 from sremote.errors import UsageError, ValueRefused
 from sremote.interpreter.queue_tasks import TaskWriter
-from sremote.interpreter.wire import Header, Message
+from sremote.interpreter.wire import Header, Message, Section
+
+if TYPE_CHECKING:
+    from sremote.host import Host
 
 STATES = ("WAITING", "PENDING", "RUNNING", "SUCCEEDED", "FAILED")
 """WAITING comes after tasks that have not succeeded; PENDING can be run as soon as a worker has time."""
@@ -18,7 +21,7 @@ STATES = ("WAITING", "PENDING", "RUNNING", "SUCCEEDED", "FAILED")
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Task:
-    """A task to be added: a command or a call.  ``Task.command``, ``Task.shell`` and ``Task.call`` make one.
+    """A task to be added.  ``Task.command``, ``Task.shell``, ``Task.call`` and ``Task.function`` make one.
 
     A command is a success where its exit status is 0, a call where it returns.  Of
     equal ``priority`` the task that was added first runs first; higher ones come
@@ -35,6 +38,8 @@ class Task:
     after: Sequence[int | Task] = ()
     timeout: float | None = None
     own_process: bool = False
+    local_function: Callable[..., Any] | None = None
+    """A function of this program, which is then what it runs."""
 
     @classmethod
     def command(cls, argv: Sequence[str], **options: Any) -> Task:
@@ -61,6 +66,18 @@ class Task:
         positional, keywords = split_arguments(args, kwargs)
         target = {"kind": "name", "module": module, "function": function}
         return cls(target=target, args=positional, kwargs=keywords, **options)
+
+    @classmethod
+    def function(
+        cls,
+        function: Callable[..., Any],
+        args: Sequence[Any] | Mapping[str, Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> Task:
+        """Return a task that calls a function of this program, which goes there as with ``Client.call_function``."""
+        positional, keywords = split_arguments(args, kwargs)
+        return cls(target={}, args=positional, kwargs=keywords, local_function=function, **options)
 
 
 @dataclass(frozen=True)
@@ -133,22 +150,23 @@ def as_task(task: Task | str | Sequence[str]) -> Task:
     return Task.shell(task) if isinstance(task, str) else Task.command(task)
 
 
-def tasks_message(tasks: Iterable[Task | str | Sequence[str]], identity: str, allowed: Collection[str]) -> Message:
-    """Return tasks as the entry that adds them.  Raises ValueRefused or UsageError, naming the task by its place."""
+def tasks_message(
+    tasks: Iterable[Task | str | Sequence[str]], identity: str, allowed: Mapping[str, type], host: Host | None = None
+) -> Message:
+    """Return tasks as the entry that adds them; functions of this program are made for ``host``.
+
+    Raises ValueRefused, VersionMismatch or UsageError, naming the task by its place.
+    """
     writer = TaskWriter(identity, sorted(allowed))
     places: dict[int, int] = {}
-    keys: dict[tuple[Any, ...], str] = {}
     for place, given in enumerate(tasks):
         try:
             task = as_task(given)
             _check(task)
-            shape = (*task.target.values(), task.timeout, task.own_process)
-            key = keys.get(shape)
-            target = _target(task)
-            if key is None:
-                key = keys[shape] = json.dumps(target, sort_keys=True)
+            target, sections = _target(task, allowed, host)
+            key = json.dumps(target, sort_keys=True)
             after = [_reference(one, places) for one in task.after]
-            writer.add(target, key, (list(task.args), dict(task.kwargs)), task.priority, after)
+            writer.add(target, key, (list(task.args), dict(task.kwargs)), task.priority, after, sections)
         except ValueRefused as error:
             said = error.message.replace("value[0]", "args", 1).replace("value[1]", "kwargs", 1)
             raise ValueRefused(f"task {place}: {said}", "Send plain data, or sremote.allow(...) the type.") from None
@@ -165,13 +183,21 @@ def _check(task: Task) -> None:
         raise UsageError(f"{task.priority} is no priority: 32 bits are")
 
 
-def _target(task: Task) -> Header:
-    target = dict(task.target)
+def _target(task: Task, allowed: Mapping[str, type], host: Host | None) -> tuple[Header, Sequence[Section]]:
+    """Return what a task runs, as its entry has it, and what goes with it."""
+    target, sections = dict(task.target), Message({}).sections
+    if task.local_function is not None:
+        from sremote.functions import add_function
+
+        assert host is not None
+        request = Message({})
+        target = dict(add_function(request, task.local_function, host, allowed, (task.args, task.kwargs)))
+        sections = request.sections
     if task.timeout is not None:
         target["timeout"] = task.timeout
     if task.own_process:
         target["own_process"] = True
-    return target
+    return target, sections
 
 
 def _reference(other: int | Task, places: Mapping[int, int]) -> int:
@@ -197,4 +223,11 @@ def describe(target: Mapping[str, Any], args: Sequence[Any], kwargs: Mapping[str
 
         return shlex.join(str(word) for word in args)
     given = [repr(value) for value in args] + [f"{name}={value!r}" for name, value in kwargs.items()]
-    return f"{target.get('module')}.{target.get('function')}({', '.join(given)})"
+    return f"{called(target)}({', '.join(given)})"
+
+
+def called(target: Mapping[str, Any]) -> str:
+    """Return the name of what a call calls."""
+    if target.get("kind") == "name":
+        return f"{target.get('module')}.{target.get('function')}"
+    return str(target.get("name", "function"))

@@ -45,7 +45,7 @@ class QueueSide:
 
     def add(self, *tasks: Task | str, identity: str | None = None) -> int:
         """Add tasks; return the number of the first."""
-        first = self.ask("add", tasks_message(tasks, identity or os.urandom(8).hex(), ()).to_bytes())
+        first = self.ask("add", tasks_message(tasks, identity or os.urandom(8).hex(), {}).to_bytes())
         assert isinstance(first, int)
         return first
 

@@ -66,7 +66,7 @@ def test_each_of_many_that_append_at_once_gets_its_own_place(queue: QueueSide) -
 
 
 def test_what_several_add_under_one_id_is_added_once(queue: QueueSide) -> None:
-    entry = tasks_message(["true"], "the same", ()).to_bytes()
+    entry = tasks_message(["true"], "the same", {}).to_bytes()
     with ThreadPoolExecutor(8) as pool:
         firsts = list(pool.map(lambda _: add(str(queue.root), queue.name, entry), range(30)))
 

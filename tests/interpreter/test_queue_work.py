@@ -178,6 +178,18 @@ def test_a_worker_ends_when_its_queue_is_deleted(queue: QueueSide, monkeypatch: 
     assert os.listdir(queue.root / "queues") == []
 
 
+def test_a_task_that_closes_or_replaces_its_streams_harms_no_other(queue: QueueSide) -> None:
+    queue.add(
+        Task.call("builtins", "exec", ["import sys; print('one'); sys.stdout.close()"]),
+        Task.call("builtins", "exec", ["import sys; sys.stdout = None; sys.stderr = 3"]),
+        Task.call("builtins", "print", ["three"]),
+    )
+    work_here(queue)
+
+    assert queue.counts() == {"SUCCEEDED": 3}
+    assert [b"one\n" in row[-1] or b"three\n" in row[-1] for row in queue.results().values()] == [True, False, True]
+
+
 def test_what_a_task_has_left_behind_is_found_by_the_next_unless_it_had_a_process_of_its_own(queue: QueueSide) -> None:
     def changing(**options: Any) -> list[Task]:
         return [Task.call("os", "putenv", ["LEFT", "behind"], **options), Task.shell('echo "$LEFT"')]

@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 
 import numpy
@@ -28,6 +29,17 @@ _names = itertools.count()
 @dataclasses.dataclass
 class Point:
     x: int
+
+
+def shifted(point: Point, by: int) -> Point:
+    return Point(point.x + by)
+
+
+LOCK = threading.Lock()
+
+
+def locked() -> None:
+    LOCK.acquire()
 
 
 @pytest.fixture
@@ -76,6 +88,20 @@ class TestTasks:
 
         assert local_queue.result(array).tolist() == [1, 2, 3]
         assert local_queue.result(echoed) == b"bytes"
+
+    def test_functions_of_this_program_go_along(self, queue: Queue) -> None:
+        numbers = queue.add_many(Task.function(shifted, [Point(n)], {"by": 10}) for n in range(3))
+        installed = queue.add(Task.function(os.path.basename, ["a/b"]))
+        queue.work()
+
+        assert [queue.result(number) for number in numbers] == [Point(10), Point(11), Point(12)]
+        assert queue.result(installed) == "b"
+        assert [one.what for one in queue.tasks([numbers[0], installed])] == [
+            "shifted(Point(x=0), by=10)",
+            "posixpath.basename('a/b')",
+        ]
+        with pytest.raises(ValueRefused, match="task 0: the function 'locked' cannot be sent"):
+            queue.add(Task.function(locked))
 
     def test_a_type_that_is_not_there_fails_its_own_task_only(self, local_queue: Queue) -> None:
         numbers = local_queue.add_many([Task.call("copy", "copy", [Point(1)]), Task.call("copy", "copy", [2])])
