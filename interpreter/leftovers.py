@@ -1,5 +1,6 @@
 """What old calls and old clients have left on a host, and its removal."""
 
+import json
 import os
 import re
 import shutil
@@ -15,12 +16,14 @@ YOUNG = 60.0
 """Seconds for which a file that nobody has claimed may still be on its way in."""
 REMEMBERED = 86400.0
 """Seconds for which a request that was sent more than once may still be under way."""
+SILENT = 600.0
+"""Seconds after which a mailbox that has not written its state has ended; it does so every two."""
 
 
 def leftovers(root: str, keep: str) -> List[Dict[str, Any]]:
     """Return what stands under ``root`` and could go; ``keep`` is the digest of the interpreter in use.
 
-    Each has: path (below root), kind (job, durable, folder, interpreter, partial),
+    Each has: path (below root), kind (job, durable, folder, batch, mailbox, interpreter, partial),
     state (finished, running, dead, unclaimed, queued, unknown, old), age in seconds,
     bytes, files.
     """
@@ -40,11 +43,17 @@ def remove(root: str, paths: List[str]) -> List[str]:
     for path in paths:
         folder, _, name = path.partition("/")
         target = os.path.join(root, path)
-        if folder not in ("jobs", "work", "queues", "interpreter") or name in ("", ".", "..") or "/" in name:
+        if (
+            folder not in ("jobs", "work", "queues", "batch", "mailbox", "interpreter")
+            or name in ("", ".", "..")
+            or "/" in name
+        ):
             raise ValueError("{!r} is not a leftover".format(path))
         if folder == "queues" and not name.startswith("."):
             raise ValueError("{!r} is a queue".format(path))
         if folder == "jobs" and _job_state(Job(target)) in ("running", "unknown", "queued"):
+            continue
+        if folder in ("batch", "mailbox") and not _has_ended(target):
             continue
         if folder == "jobs":
             shutil.rmtree(os.path.join(root, "work", _first_id(name)), ignore_errors=True)
@@ -70,6 +79,10 @@ def _candidates(root: str, keep: str) -> Iterator[Tuple[str, str, str]]:
     for name in _names(os.path.join(root, "work")):
         if not Job(os.path.join(root, "jobs", name)).exists():
             yield "work/" + name, "folder", "old"
+    for folder in ("batch", "mailbox"):
+        for name in _names(os.path.join(root, folder)):
+            if _has_ended(os.path.join(root, folder, name)):
+                yield folder + "/" + name, folder, "finished"
     for name in _names(os.path.join(root, "queues")):
         if name.startswith("."):
             yield "queues/" + name, "partial", "unclaimed"
@@ -78,6 +91,19 @@ def _candidates(root: str, keep: str) -> Iterator[Tuple[str, str, str]]:
             yield "interpreter/" + name, "partial", "unclaimed"
         elif name.partition(".")[0] != keep and not name.endswith(".zip"):
             yield "interpreter/" + name, "interpreter", "old"
+
+
+def _has_ended(folder: str) -> bool:
+    """Say whether a command that was a batch job has left its result, or a mailbox its end."""
+    if os.path.exists(os.path.join(folder, "result")):
+        return True
+    try:
+        with open(os.path.join(folder, "state"), "rb") as file:
+            ended = json.loads(file.read().decode("utf-8")).get("ended")
+    except (OSError, ValueError, AttributeError):
+        ended = ""
+    patience = SILENT if os.path.exists(os.path.join(folder, "state")) else REMEMBERED * 7
+    return bool(ended) or time.time() - _measure(folder)[2] > patience
 
 
 def _names(folder: str) -> List[str]:

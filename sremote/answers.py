@@ -49,7 +49,8 @@ class Leftover:
     path: str
     """Below sremote's folder."""
     kind: str
-    """job, durable (a job that was submitted), folder (of such a job that is gone), interpreter, or partial (a file
+    """job, durable (a job that was submitted), folder (of such a job that is gone), batch (a command that was run as
+    a batch job), mailbox, interpreter, or partial (a file
     that was never finished)."""
     state: str
     """finished, unfetched (finished, its result is nowhere else), running, queued, dead, unclaimed, unknown or old."""

@@ -223,6 +223,9 @@ def test_it_ends_by_itself_when_nobody_writes(bare: BareConnector, client: Clien
     eventually(lambda: not Path(f"/proc/{pid}/cmdline").exists())
     assert "nobody had written" in Path(mailbox.folder, "state").read_text()
     mailbox.close()
+    assert "mailbox" in {entry.kind for entry in client.leftovers()}
+    client.clean()
+    assert not Path(mailbox.folder).exists()
 
 
 def test_a_second_job_for_one_mailbox_ends_at_once(bare: BareConnector, client: Client, mailbox: Mailbox) -> None:
