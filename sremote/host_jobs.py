@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import logging
 import posixpath
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +24,9 @@ from sremote.interpreter.wire import Message
 from sremote.job_status import JobState, JobStatus
 from sremote.stream_exchange import StreamExchange
 from sremote.submission import Wishes
+from sremote.waiters import Waiters
+
+log = logging.getLogger("sremote")
 
 LONGEST_LABEL = 200
 """Characters of what a job runs that the index keeps, for people."""
@@ -30,6 +34,8 @@ SMALL = 1 << 20
 """Bytes of a response that comes with the answer; a larger one is fetched as a file."""
 STOP_PATIENCE = 3.0
 """Seconds for which the end of a job is awaited that a batch system was told to cancel."""
+ARRIVAL = 60.0
+"""Seconds for which a request that was sent, and of which nobody knows whether it was accepted, may still arrive."""
 BEAT_PATIENCE = 60.0
 """Seconds without a new heartbeat after which nobody knows whether a job lives; six heartbeats."""
 
@@ -49,6 +55,8 @@ class HostJobs:
         self._call = call
         self._batches: dict[str, BatchJobs | None] = {}
         self._lock = threading.Lock()
+        self.waiters = Waiters(self.refresh)
+        """Who waits for jobs of this host."""
 
     @property
     def index(self) -> Index:
@@ -191,7 +199,8 @@ class HostJobs:
         """Return the record of a job of this host; one that this index does not know is noted in it."""
         record = self.index.get(job_id)
         if record is None:
-            record = JobRecord(job_id, self.host.name, self.settings, "", now(), accepted=2)
+            # Not to be dropped, as whoever has submitted it may not have fetched it yet.
+            record = JobRecord(job_id, self.host.name, self.settings, "", now(), accepted=2, dropped=1)
             self.index.add([record])
         return record
 
@@ -238,16 +247,12 @@ class HostJobs:
         known = {record.id: [record.state.lower(), json.loads(record.progress)] for record in open_records}
         dropped = [(record.id, record.accepted > 1) for record in drops]
         answers = self.ask("attend", [record.id for record in open_records], wait, dropped, known if closely else None)
-        changes: list[tuple[str, dict[str, Any]]] = [(record.id, {"dropped": 1}) for record in drops]
-        for record in open_records:
-            changes.append((record.id, self._judge(record, answers[record.id])))
+        self.index.update((record.id, {"dropped": 1}) for record in drops)
+        changes = [(record.id, self._judge(record, answers[record.id])) for record in open_records]
         self._ask_batch_systems(open_records, changes)
-        self.index.update(changes)
-        for job_id, _ in changes:
-            if job_id in found:
-                changed = self.index.get(job_id)
-                assert changed is not None
-                found[job_id] = changed.status
+        self.index.observe(changes)
+        for record in open_records:
+            found[record.id] = (self.index.get(record.id) or record).status
         return found
 
     def cancel(self, records: Sequence[JobRecord]) -> None:
@@ -259,7 +264,7 @@ class HostJobs:
             self._batch_of(those[0]).cancel(those)
         if in_batch:  # most have ended a moment after that
             answers.update(self.ask("attend", [record.id for record in in_batch], STOP_PATIENCE))
-        self.index.update((record.id, self._judge(record, answers[record.id])) for record in records)
+        self.index.observe((record.id, self._judge(record, answers[record.id])) for record in records)
 
     def cancel_array(self, records: Sequence[JobRecord]) -> None:
         """Stop all elements of an array that have not ended."""
@@ -301,13 +306,13 @@ class HostJobs:
 
     def flush(self) -> None:
         """Tell the host which jobs it need not keep any more, as far as the line still carries that."""
-        drops = self.index.to_drop(self.settings)
-        if drops:
-            try:
+        try:
+            drops = self.index.to_drop(self.settings)
+            if drops:
                 self.ask("attend", [], 0.0, [(record.id, record.accepted > 1) for record in drops])
-            except LineError:
-                return
             self.index.update((record.id, {"dropped": 1}) for record in drops)
+        except (LineError, UsageError) as error:  # the next client does that, or `sremote clean`
+            log.info("%s: left finished jobs behind: %s", self.host.where, error.message)
 
     def ask(self, function: str, *args: Any) -> Any:
         """Call a function of the far side's ``jobs``."""
@@ -333,7 +338,9 @@ class HostJobs:
         seen["seconds"] = float(entry.get("seconds", 0.0))
         if entry["state"] == "gone":
             arrived = "it was removed there" if record.accepted else "it never arrived, or was removed there"
-            seen.update(state=JobState.LOST, reason=f"{record.host} has no such job: {arrived}", attempt=record.attempt)
+            late = not record.accepted and now() - record.submitted_at < ARRIVAL
+            state = JobState.UNKNOWN if late else JobState.LOST
+            seen.update(state=state, reason=f"{record.host} has no such job: {arrived}", attempt=record.attempt)
         if entry["state"] == "unknown" and isinstance(pulse.get("count"), int):
             seen.update(self._by_heartbeat(record, pulse["count"], str(entry["reason"])))
         return seen

@@ -107,6 +107,15 @@ _COLUMNS = [column.name for column in dataclasses.fields(JobRecord)]
 _TYPES = {"float": "REAL", "float | None": "REAL", "int": "INTEGER", "int | None": "INTEGER"}
 
 
+def _definition(column: dataclasses.Field[Any]) -> str:
+    """Return how SQL defines a column, with the default that the jobs of an older version get."""
+    default = column.default
+    if isinstance(default, str):
+        default = "'" + default.replace("'", "''") + "'"
+    given = "" if default is dataclasses.MISSING or default is None else f" DEFAULT {default}"
+    return f"{column.name} {_TYPES.get(str(column.type), 'TEXT')}{given}"
+
+
 def settings_text(settings: HostSettings) -> str:
     """Return settings as the index keeps them: without secrets, and without what is not plain data."""
     entries = dataclasses.asdict(settings) | {"preload": list(settings.preload)}
@@ -132,18 +141,20 @@ class Index:
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
             self._database = sqlite3.connect(path, timeout=_PATIENCE, check_same_thread=False, isolation_level=None)
             self._database.execute("PRAGMA synchronous=NORMAL")
-            columns = ", ".join(
-                f"{column.name} {_TYPES.get(str(column.type), 'TEXT')}" for column in dataclasses.fields(JobRecord)
-            )
-            self._database.execute(f"CREATE TABLE IF NOT EXISTS jobs ({columns}, PRIMARY KEY (id))")
-            self._database.execute("CREATE INDEX IF NOT EXISTS jobs_by_host ON jobs (host, state)")
+        with self._transaction() as database:
+            database.execute("CREATE TABLE IF NOT EXISTS jobs (id TEXT PRIMARY KEY)")
+            there = {row[1] for row in database.execute("PRAGMA table_info(jobs)")}
+            for column in dataclasses.fields(JobRecord):
+                if column.name not in there:  # all of them, or those that an older version did not have
+                    database.execute(f"ALTER TABLE jobs ADD COLUMN {_definition(column)}")
+            database.execute("CREATE INDEX IF NOT EXISTS jobs_by_host ON jobs (host, state)")
 
     def add(self, records: Iterable[JobRecord]) -> None:
         """Take jobs in, before anything of them is sent."""
         marks = ", ".join("?" * len(_COLUMNS))
         rows = [dataclasses.astuple(record) for record in records]
         with self._transaction() as database:
-            database.executemany(f"INSERT OR REPLACE INTO jobs VALUES ({marks})", rows)  # noqa: S608
+            database.executemany(f"INSERT OR REPLACE INTO jobs ({', '.join(_COLUMNS)}) VALUES ({marks})", rows)  # noqa: S608
 
     def update(self, changes: Iterable[tuple[str, dict[str, Any]]]) -> None:
         """Change jobs, each given by its id and the fields that are other now."""
@@ -151,6 +162,16 @@ class Index:
             for job_id, fields in changes:
                 assignments = ", ".join(f"{name} = ?" for name in fields)
                 database.execute(f"UPDATE jobs SET {assignments} WHERE id = ?", (*fields.values(), job_id))  # noqa: S608
+
+    def observe(self, changes: Iterable[tuple[str, dict[str, Any]]]) -> None:
+        """Note what was seen of jobs; what another process has seen of a job's end stays."""
+        ended = ", ".join(f"'{state}'" for state in JobState if state.ended)
+        with self._transaction() as database:
+            for job_id, fields in changes:
+                assignments = ", ".join(f"{name} = ?" for name in fields)
+                where = f"id = ? AND (state NOT IN ({ended}) OR attempt < ?)"
+                values = (*fields.values(), job_id, fields.get("attempt", 0))
+                database.execute(f"UPDATE jobs SET {assignments} WHERE {where}", values)  # noqa: S608
 
     def get(self, job_id: str) -> JobRecord | None:
         """Return a job; None where the index does not have it."""

@@ -16,18 +16,17 @@ from sremote.answers import CommandResult
 from sremote.connectors.base import OutputSink
 from sremote.errors import (
     FileMissing,
-    HostKeyError,
     JobLost,
     LineError,
     NotFinished,
     OutcomeUnknown,
-    SignInRefused,
     SremoteError,
     UsageError,
 )
 from sremote.index import JobRecord, index
 from sremote.job_status import JobState, JobStatus, Progress
 from sremote.response import Response
+from sremote.waiters import OUT_OF_TOUCH, passes
 
 if TYPE_CHECKING:
     from sremote.client import Client
@@ -35,8 +34,6 @@ if TYPE_CHECKING:
 
 LONGEST_ASK = 15.0
 """Seconds for which one request may wait on the host for news."""
-OUT_OF_TOUCH = 600.0
-"""Seconds for which a host may not be reached, or a job not be judged, before a wait gives up."""
 
 
 class Job:
@@ -100,7 +97,7 @@ class Job:
                 record = self.record
                 status = self._jobs.refresh([record], max(0.0, left), closely=on_change is not None)[self.id]
             except LineError as error:
-                if not _passes(error) or time.monotonic() - in_touch > OUT_OF_TOUCH:
+                if not passes(error) or time.monotonic() - in_touch > OUT_OF_TOUCH:
                     raise
                 status = self.record.status
                 time.sleep(max(0.0, min(pause, left)))
@@ -195,7 +192,7 @@ class Job:
             try:
                 found = self._jobs.ask("output", self.id, attempt, list(offsets.values()), wait, seen)
             except LineError as error:
-                if not _passes(error) or time.monotonic() - in_touch > OUT_OF_TOUCH:
+                if not passes(error) or time.monotonic() - in_touch > OUT_OF_TOUCH:
                     raise
                 time.sleep(1.0)
                 continue
@@ -279,9 +276,24 @@ class Job:
 
     def __await__(self) -> Generator[Any, None, Any]:
         """Wait for the result without blocking the event loop."""
+        return self._result_async().__await__()
+
+    async def _result_async(self) -> Any:
         import asyncio
 
-        return asyncio.to_thread(self.result).__await__()
+        loop = asyncio.get_running_loop()
+        ended: asyncio.Future[JobStatus | SremoteError] = loop.create_future()
+
+        def note(outcome: JobStatus | SremoteError) -> None:
+            if not ended.done():  # as it is where nobody waits any more
+                ended.set_result(outcome)
+
+        jobs = await asyncio.to_thread(lambda: self._jobs)  # which may have to connect
+        jobs.waiters.add(self.record, lambda outcome: loop.call_soon_threadsafe(note, outcome))
+        outcome = await ended
+        if isinstance(outcome, SremoteError):
+            raise outcome
+        return await asyncio.to_thread(self.result)
 
     @property
     def _jobs(self) -> HostJobs:
@@ -317,11 +329,6 @@ class Job:
             if isinstance(piece, BaseException):
                 raise piece
             yield piece[0], decoders[piece[0]].decode(piece[1])
-
-
-def _passes(error: LineError) -> bool:
-    """Say whether what is wrong with the line may be over soon."""
-    return not isinstance(error, HostKeyError | SignInRefused)
 
 
 def _is_match(name: str, pattern: str) -> bool:

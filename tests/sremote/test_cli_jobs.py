@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+import pexpect
 import pytest
 
 from tests.interpreter.far_side import wait_for
-from tests.kit.program import sremote, sremote_json
+from tests.kit.program import PROGRAM, sremote, sremote_json
 
 
 @pytest.fixture
@@ -83,3 +84,32 @@ def test_the_jobs_of_a_host_that_gives_no_answer_are_unknown(tmp_path: Path) -> 
 )
 def test_what_cannot_be_is_refused_before_anything_is_sent(words: list[str]) -> None:
     sremote(*words, status=2)
+
+
+STEPS = """
+import os, sys, time
+import sremote
+def work(gate):
+    for number in range(3):
+        sremote.progress(number + 1, 4, "stirring")
+        print("step", number, flush=True)
+    while not os.path.exists(gate):
+        time.sleep(0.02)
+"""
+
+
+def test_logs_and_wait_show_a_bar_on_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "steps.py").write_text(STEPS)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    gate = tmp_path / "gate"
+    job_id = sremote("submit", "local:", "steps", "work", gate).stdout.strip()
+    followed = pexpect.spawn(str(PROGRAM), ["logs", "-f", job_id], encoding="utf-8", timeout=60)
+    waiting = pexpect.spawn(str(PROGRAM), ["wait", job_id], encoding="utf-8", timeout=60)
+    followed.expect(r"step 0\r\n.*step 2\r\n")
+    for terminal in (followed, waiting):
+        terminal.expect(r"3/4.*stirring")
+    gate.touch()
+    waiting.expect(f"{job_id}  SUCCEEDED")
+    for terminal in (followed, waiting):
+        terminal.expect(pexpect.EOF)
+    assert sremote("wait", job_id).stdout == f"{job_id}  SUCCEEDED\n"

@@ -243,11 +243,13 @@ def test_a_job_whose_processes_all_vanish_is_lost_and_says_so(any_client: sremot
 
 
 def test_a_job_can_be_awaited(client: sremote.Client) -> None:
-    async def both() -> list[int]:
-        jobs = [client.submit("operator", "add", [number, 1]) for number in range(2)]
-        return list(await asyncio.gather(*jobs))
+    async def collect() -> list[object]:
+        jobs = [client.submit("operator", "truediv", [number, 10 - number]) for number in range(11)]
+        return list(await asyncio.gather(*jobs, return_exceptions=True))
 
-    assert asyncio.run(both()) == [1, 2]
+    *values, error = asyncio.run(collect())
+    assert values == [number / (10 - number) for number in range(10)]
+    assert isinstance(error, ZeroDivisionError)
 
 
 def test_another_process_collects(client: sremote.Client) -> None:
@@ -315,3 +317,30 @@ def with_gates(gates: str) -> int:
 
     os.environ["GATES"] = gates
     return count_to_three()
+
+
+def test_who_collects_from_another_machine_leaves_the_job_to_its_submitter(
+    client: sremote.Client, place: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    job = client.submit("operator", "add", [1, 2])
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("XDG_STATE_HOME", str(tmp_path / "elsewhere"))
+        assert client.job(job.id).result(PATIENCE) == 3
+        client.close()
+    assert job.result(PATIENCE) == 3
+
+
+def test_every_python_runs_jobs(far_client: sremote.Client, tmp_path: Path) -> None:
+    job = far_client.submit_function(with_progress, 3)
+    child = far_client.submit_command(["sh", "-c", "sleep 1000 & wait"])
+    assert job.result(PATIENCE) == 3
+    assert list(job.logs()) == ["3 done"]
+    assert child.cancel().state in ("CANCELLED", "QUEUED")
+    assert child.wait(PATIENCE).state == "CANCELLED"
+
+
+def with_progress(total: int) -> int:
+    for number in range(total):
+        sremote.progress(number + 1, total)
+    print(total, "done")
+    return total
