@@ -23,6 +23,7 @@ NAMES = (
     "calls",
     "sessions",
     "channels",
+    "objects",
     "gather",
     "arrays",
     "requests",

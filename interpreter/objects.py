@@ -11,7 +11,6 @@ object of a class that this channel has not told of.
 """
 
 import json
-import sys
 import threading
 import zlib
 from types import FunctionType
@@ -53,8 +52,6 @@ class Objects:
         self.scope = Scope(definitions)
         self.allowed = frozenset(allowed)
         self.types = AllowedTypes(self.allowed)
-        self.lanes = 0
-        """Channels that share it."""
         self._lock = threading.Lock()
         self._held: Dict[int, _Held] = {}
         self._numbers: Dict[int, int] = {}
@@ -107,7 +104,7 @@ class Objects:
 class Lane:
     """One channel and its thread."""
 
-    def __init__(self, channel: Channel, objects: Objects, compress: bool) -> None:
+    def __init__(self, channel: Optional[Channel], objects: Objects, compress: bool) -> None:
         self._channel = channel
         self._objects = objects
         self._compress = compress
@@ -132,19 +129,32 @@ class Lane:
 
     def serve(self) -> None:
         """Answer requests until the channel is closed."""
+        channel = self._channel
+        assert channel is not None
         while True:
             try:
-                data = self._channel.receive_bytes()
+                data = channel.receive_bytes()
             except EOFError:
                 return
             answer = self._answer(data)
             try:
-                self._send(answer)
+                for text in self._news():
+                    channel.send_bytes([CLASS + text])
+                channel.send_bytes(answer)
             except ChannelClosed:
                 return
             del data, answer  # so that nothing is held while it waits
 
+    def answer_directly(self, request: bytes) -> List[Any]:
+        """Return what is new about classes, and the answer."""
+        answer = self._answer(request)
+        return [self._news(), bytes(answer[0]) if len(answer) == 1 else b"".join(bytes(each) for each in answer)]
+
     def _answer(self, data: Buffer) -> List[Buffer]:
+        answer = self._answer_plainly(data)
+        return shortened(answer) if self._compress else answer
+
+    def _answer_plainly(self, data: Buffer) -> List[Buffer]:
         self._given = []
         try:
             result = self._carry_out(data)
@@ -181,13 +191,14 @@ class Lane:
     def _resolve(self, _: str, number: int) -> Any:
         return self._objects.get(number).value
 
-    def _send(self, answer: List[Buffer]) -> None:
+    def _news(self) -> List[bytes]:
+        """Return what the client is to learn of the classes of the objects in the latest answer."""
+        news = []
         for kind, _ in self._given:
             if kind not in self._told:
                 self._told.add(kind)
-                text = json.dumps([kind, self._objects.exports(kind).described()])
-                self._channel.send_bytes([CLASS + text.encode("utf-8")])
-        self._channel.send_bytes(shortened(answer) if self._compress else answer)
+                news.append(json.dumps([kind, self._objects.exports(kind).described()]).encode("utf-8"))
+        return news
 
     # What is asked of an object
 
@@ -234,26 +245,34 @@ _BUILT_IN: Dict[str, Callable[..., Any]] = {
 }
 """Methods that Python calls in ways of its own, some of which exist without being written."""
 
-_groups: Dict[str, Objects] = {}
-_lock = threading.Lock()
+
+class Group:
+    """A client: its objects, and the lane of the main thread, which needs no channel."""
+
+    def __init__(self, objects: Objects, main: "Lane", compress: bool) -> None:
+        self.objects = objects
+        self.main = main
+        self.compress = compress
 
 
-def serve(channel: Channel, group: str, definitions: str, allowed: List[str], compress: bool = False) -> None:
-    """Serve one thread of a client; those of the same ``group`` share their objects."""
-    with _lock:
-        objects = _groups.get(group)
-        if objects is None:
-            objects = _groups[group] = Objects(definitions, allowed)
-        objects.lanes += 1
-    try:
-        Lane(channel, objects, compress).serve()
-    finally:
-        with _lock:
-            objects.lanes -= 1
-            if objects.lanes == 0:
-                del _groups[group]
-        for stream in (sys.stdout, sys.stderr):
-            stream.flush()
+_groups: Dict[str, Group] = {}
+
+
+def begin(group: str, definitions: str, allowed: List[str], compress: bool) -> None:
+    """Make ready for a client, before anything else of it."""
+    objects = Objects(definitions, allowed)
+    _groups[group] = Group(objects, Lane(None, objects, compress), compress)
+
+
+def serve(channel: Channel, group: str) -> None:
+    """Serve one thread of a client."""
+    found = _groups[group]
+    Lane(channel, found.objects, found.compress).serve()
+
+
+def answer(group: str, request: bytes) -> List[Any]:
+    """Answer a request of the main thread: return what to learn of classes, and the answer."""
+    return _groups[group].main.answer_directly(request)
 
 
 def shortened(buffers: List[Buffer]) -> List[Buffer]:

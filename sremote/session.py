@@ -126,10 +126,13 @@ class Session:
             request.header["target"] = add_function(request, source, self.host, allowed_types, kwargs)
         return self._open(request, kwargs, self._thread)
 
-    def open_channel(self, module: str, function: str, /, **kwargs: Any) -> Channel:
-        """As ``remote_exec``, for a function that the host has, by name; it is called with its channel first."""
+    def open_channel(self, module: str, function: str, /, *, thread: str = "own", **kwargs: Any) -> Channel:
+        """As ``remote_exec``, for a function that the host has, by name; it is called with its channel first.
+
+        ``thread`` is "own", or "main" for the thread that makes the session's calls, which wait then.
+        """
         request = Message({"target": {"kind": "name", "module": module, "function": function}})
-        return self._open(request, kwargs, "own")
+        return self._open(request, kwargs, thread)
 
     def newchannel(self) -> Channel:
         """Make a channel, to be sent over another one; whoever receives it has the other end."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import secrets
 import select
 import threading
+import time
 import weakref
 from collections import deque
 from collections.abc import Sequence
@@ -19,6 +21,7 @@ from sremote.interpreter.errors import FormatError
 from sremote.interpreter.object_definitions import common_modules, find
 from sremote.interpreter.object_exports import Exports
 from sremote.interpreter.object_proxies import RemoteProxy, make_proxy, proxy_class
+from sremote.interpreter.objects import expanded, shortened
 from sremote.interpreter.wire import Buffer, Message
 from sremote.objects.errors import RemoteException
 from sremote.objects.lanes import Lane
@@ -34,6 +37,10 @@ if TYPE_CHECKING:
 _FAR_SIDE = "sremote_interpreter.objects"
 _CONTROL = object()
 """The thread over there that makes no calls, so that it answers at once."""
+MAIN = 0
+"""The thread over there for calls that name none: its main one."""
+RELEASE_PAUSE = 0.02
+"""Seconds after which the host is told by itself of objects that are held no longer."""
 _USUAL = Options({})
 _QUIET = Options({"origexc": "quiet"})
 
@@ -45,7 +52,7 @@ class Connection:
         self.session = session
         self.definitions = definitions
         self.closed = False
-        self.default_thread: Any = 0
+        self.default_thread: Any = MAIN
         self._client = weakref.ref(client)
         self._compress = compress
         self._group = secrets.token_hex(8)
@@ -58,6 +65,7 @@ class Connection:
         self._releaser: threading.Thread | None = None
         self._ended: deque[NonblockingResponse] = deque()
         self._readable: tuple[int, int] | None = None
+        session.call(_FAR_SIDE, "begin", [self._group, definitions, sorted(allowed_types), compress])
 
     @property
     def where(self) -> str:
@@ -136,6 +144,10 @@ class Connection:
         if self.closed:
             raise UsageError(f"{self.where}: the client is closed", "Make another one.")
         request = write_request([kind, number, name, list(args), kwargs or {}, self._take_released()], self)
+        if options is _USUAL or options.is_waited_for:
+            thread = self._thread_of(options)
+            if thread == MAIN and MAIN not in self._lanes:
+                return self._ask_main(request, options)
         single = options.threadid is SINGLE
         lane = self._open_lane() if single else self._lane(self._thread_of(options))
         response = NonblockingResponse(self, lane, options, (proxy, args, kwargs))
@@ -171,18 +183,24 @@ class Connection:
             with self._lock:
                 lane = self._lanes.get(thread)
                 if lane is None:
-                    lane = self._lanes[thread] = self._open_lane()
+                    lane = self._lanes[thread] = self._open_lane(thread)
         return lane
 
-    def _open_lane(self) -> Lane:
-        channel = self.session.open_channel(
-            _FAR_SIDE,
-            "serve",
-            group=self._group,
-            definitions=self.definitions,
-            allowed=sorted(allowed_types),
-            compress=self._compress,
-        )
+    def _ask_main(self, request: list[Buffer], options: Options) -> Any:
+        """Have the main thread over there answer, by a call of the session: no thread passes it on to another."""
+        if self._compress:
+            request = shortened(request)
+        news, data = self.session.call(_FAR_SIDE, "answer", [self._group, b"".join(bytes(each) for each in request)])
+        for text in news:
+            self.learn_class(text)
+        try:
+            return self.read_answer(expanded(data))
+        except BaseException as error:
+            raise self.error_to_raise(error, options.origexc) from error.__cause__
+
+    def _open_lane(self, thread: Any = None) -> Lane:
+        where = "main" if thread == MAIN else "own"
+        channel = self.session.open_channel(_FAR_SIDE, "serve", thread=where, group=self._group)
         return Lane(self, channel, compress=self._compress)
 
     def _all_lanes(self) -> list[Lane]:
@@ -196,13 +214,16 @@ class Connection:
 
         With ``block`` it waits for one up to ``timeout`` seconds, if any call is under way.
         """
-        lanes = self._all_lanes()
-        for lane in lanes:
-            if lane.has_pending:
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            missing = [lane for lane in self._all_lanes() if lane.has_pending]
+            for lane in missing:
                 lane.drain()
-        if block and not self._ended and any(lane.has_pending for lane in lanes):
-            select.select([self.fileno()], [], [], timeout)
-        return self.run_completions()
+            over = self.run_completions()
+            left = None if deadline is None else deadline - time.monotonic()
+            if over or not block or not missing or (left is not None and left <= 0):
+                return over
+            select.select([self.fileno()], [], [], left)
 
     def fileno(self) -> int:
         """Return a descriptor that is readable once a call without a waiter is over."""
@@ -270,8 +291,13 @@ class Connection:
             return ConnectionLost(f"{self.where}: the thread over there has ended")
         return error
 
-    def learn_class(self, number: int, exports: Exports) -> None:
-        """Take what the objects of a class export."""
+    def learn_class(self, text: bytes) -> None:
+        """Take what the objects of a class export.  Raises FormatError."""
+        try:
+            number, described = json.loads(text)
+            exports = Exports(*described)
+        except (ValueError, TypeError) as error:
+            raise FormatError(f"{self.where}: what a class exports cannot be read: {error}") from None
         module, _, path = exports.proxy.partition(":")
         found = find(common_modules.get(module), path.split(".")) if exports.proxy else None
         is_proxy = isinstance(found, type) and issubclass(found, RemoteProxy)
@@ -311,7 +337,15 @@ class Connection:
         """Tell the host now which objects are held no longer."""
         if self._released:
             with contextlib.suppress(OSError, SremoteError):
-                self.ping()
+                self._release_now()
+
+    def _release_now(self) -> None:
+        if self._lanes:
+            self.ping()
+            return
+        released = self._take_released()
+        if released:
+            self._ask_main(write_request(["ping", 0, "", [], {}, released], self), _QUIET)
 
     def ping(self, timeout: float | None = None) -> bool:
         """Ask for a sign of life; say whether one came within ``timeout`` seconds."""
@@ -327,6 +361,7 @@ class Connection:
 def _release_on(connection: weakref.ref[Connection], bell: Bell) -> None:
     while True:
         bell.wait()
+        time.sleep(RELEASE_PAUSE)  # the next request may take the news along
         here = connection()
         if here is None or here.closed:
             return

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections import deque
 from typing import TYPE_CHECKING
 
 from sremote.errors import SremoteError
-from sremote.interpreter.errors import ChannelTimeout, FormatError
-from sremote.interpreter.object_exports import Exports
+from sremote.interpreter.errors import ChannelTimeout
 from sremote.interpreter.objects import CLASS, expanded, shortened
 from sremote.interpreter.wire import Buffer
 from sremote.objects.responses import NonblockingResponse
@@ -126,7 +124,7 @@ class Lane:
         try:
             data = expanded(self._channel.receive_bytes(timeout))
             if bytes(data[:1]) == CLASS:
-                self._learn(bytes(data[1:]))
+                self._connection.learn_class(bytes(data[1:]))
                 return
         except ChannelTimeout:
             raise
@@ -147,13 +145,6 @@ class Lane:
         self._backlog -= size
         if self._pending and self._pending[0] is first:
             self._pending.popleft()
-
-    def _learn(self, text: bytes) -> None:
-        try:
-            number, described = json.loads(text)
-            self._connection.learn_class(number, Exports(*described))
-        except (ValueError, TypeError) as error:
-            raise FormatError(f"{self._connection.where}: what a class exports cannot be read: {error}") from None
 
     def _fail(self, error: BaseException) -> None:
         """Fail all that waits, since nothing more comes."""

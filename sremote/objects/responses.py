@@ -35,6 +35,11 @@ class Options:
         if self.origexc not in (True, False, "quiet"):
             raise UsageError(f"origexc is True, False or 'quiet', not {self.origexc!r}")
 
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether the caller waits for the value, in a thread that lasts."""
+        return not self.nonblocking and self.oncomplete is None and self.threadid is not SINGLE
+
 
 _USUAL = Options({})
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from sremote.errors import LineTimeout, SremoteError
 from sremote.objects.client import ObjectClient
-from sremote.objects.connection import Connection
+from sremote.objects.connection import MAIN, Connection
 from sremote.objects.lanes import Lane
 from sremote.objects.responses import NonblockingResponse, Options
 
@@ -53,7 +53,7 @@ class ThreadedConnection(Connection):
     def _thread_of(self, options: Options) -> Any:
         if options.threadid is not None:
             return options.threadid
-        if self.default_thread != 0:
+        if self.default_thread != MAIN:
             return self.default_thread
         mark = getattr(self._local, "mark", None)
         if mark is None:
@@ -65,9 +65,9 @@ class ThreadedConnection(Connection):
         self._over.append(name)
         self._release_bell.ring()
 
-    def _open_lane(self) -> Lane:
+    def _open_lane(self, thread: Any = None) -> Lane:
         self._start_releaser()
-        return super()._open_lane()
+        return super()._open_lane(thread)
 
     def send_released(self) -> None:
         while self._over:
