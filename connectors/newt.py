@@ -23,6 +23,7 @@ from sremote.connectors.errors import ConnectionLost, LineError, SignInRefused, 
 from sremote.connectors.http_session import LOOPBACK, HttpSession
 from sremote.connectors.newt_dialect import DIALECTS, Ask, Dialect
 from sremote.connectors.newt_plain import PlainNewt
+from sremote.connectors.newt_queue import NewtQueue
 from sremote.connectors.newt_sign_in import SignIn
 from sremote.connectors.newt_stream import GatewayStreams
 from sremote.connectors.ssh_prompt import Prompt, default_prompt
@@ -49,6 +50,8 @@ class NewtConnector(Connector):
     fingerprint       the SHA-256 fingerprint of the gateway's certificate, to pin it
     ca_file           a file of certificate authorities (default: the system's)
     dialect           "1" or "2" (default: found out)
+    batch             whether jobs go to the gateway's own queue, where the scheduler's
+                      commands cannot be run there (default: no)
     stream            whether to use a WebSocket where the gateway has it (default: yes)
     insecure          whether newt+http: may leave this machine: the password and all
                       data can be read on the way
@@ -71,6 +74,7 @@ class NewtConnector(Connector):
         fingerprint: str | None = None,
         ca_file: str | None = None,
         dialect: str | int | None = None,
+        batch: bool = False,
         stream: bool = True,
         insecure: bool = False,
         connect_timeout: float = DEFAULT_CONNECT_TIMEOUT,
@@ -81,6 +85,7 @@ class NewtConnector(Connector):
             raise UsageError(f"{address}: there is no dialect {dialect!r} of NEWT", "Those that there are: 1, 2.")
         self._wanted_dialect = None if dialect is None else str(dialect)
         self._wants_stream = stream
+        self._wants_batch = batch
         self._http = HttpSession(
             base, name=self.name, connect_timeout=connect_timeout, fingerprint=fingerprint, ca_file=ca_file
         )
@@ -123,6 +128,8 @@ class NewtConnector(Connector):
                 self.capabilities = Capability(0)
             elif not offers:
                 plain.prepare()
+            if self._wants_batch:
+                self.capabilities |= Capability.BATCH
             self._plain = plain
             self._dialect = dialect
 
@@ -172,6 +179,12 @@ class NewtConnector(Connector):
             newt_files.get(self._ask, self._spoken(), path, target, self.name)
         else:
             plain.get(path, target)
+
+    @property
+    def batch(self) -> NewtQueue:
+        """The machine's queue, as the gateway has it."""
+        self._connected()
+        return NewtQueue(self._spoken(), self._ask)
 
     def list(self, path: str) -> list[dict[str, Any]]:
         """Return the entries of a folder, as the gateway has them.

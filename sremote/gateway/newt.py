@@ -29,6 +29,7 @@ from sremote.gateway.access import Access, Session, TooManyTries
 from sremote.gateway.commands import run_line
 from sremote.gateway.files import CHUNK, Files, OpenFile
 from sremote.gateway.guard import read_form
+from sremote.gateway.queue import Queue
 from sremote.gateway.settings import Settings
 from sremote.gateway.streams import serve_command
 
@@ -73,6 +74,7 @@ class NewtRoutes:
         self._settings = settings
         self._access = access
         self._files = Files(settings.allowed, settings.home)
+        self._queue = Queue()
 
     def routes(self) -> list[BaseRoute]:
         """Return the routes."""
@@ -80,8 +82,8 @@ class NewtRoutes:
             Route(FILES, self._in(1, self._own_files), methods=["GET", "PUT", "DELETE"]),
             WebSocketRoute(RUN, self._run),
         ]
-        dialects = ((1, "", ["/login", "/login/", "/auth"]), (2, "/api", ["/api/auth"]))
-        for version, prefix, login in dialects:
+        dialects = ((1, "", ["/login", "/login/", "/auth"], "/queue"), (2, "/api", ["/api/auth"], "/api/job"))
+        for version, prefix, login, queue in dialects:
             for path in login:
                 found.append(Route(path, self._open(version, self._login), methods=["GET", "POST", "DELETE"]))
             found += [
@@ -89,6 +91,7 @@ class NewtRoutes:
                 Route(f"{prefix}/status/motd", self._open(version, self._motd)),
                 Route(f"{prefix}/status/{{machine}}", self._open(version, self._status)),
                 Route(f"{prefix}/command/{{machine}}", self._in(version, self._command), methods=["POST"]),
+                *self._queue_routes(version, queue),
                 Route(
                     f"{prefix}/file/{{machine}}{{path:bytes}}",
                     self._in(version, self._file),
@@ -96,6 +99,18 @@ class NewtRoutes:
                 ),
             ]
         return [Route("/logout", self._open(1, self._logout)), *found]
+
+    def _queue_routes(self, version: int, path: str) -> list[BaseRoute]:
+        """Return the routes of the queue; clients write them with a slash at the end and without."""
+        jobs, job = self._in(version, self._jobs), self._in(version, self._job)
+        return [
+            route
+            for end in ("", "/")
+            for route in (
+                Route(f"{path}/{{machine}}{end}", jobs, methods=["GET", "POST"]),
+                Route(f"{path}/{{machine}}/{{number}}{end}", job, methods=["GET", "DELETE"]),
+            )
+        ]
 
     # --- sessions
 
@@ -168,6 +183,31 @@ class NewtRoutes:
             error += f"sremote gateway: {done.problem}\n"
         output = {"output": done.stdout.decode("utf-8", "replace"), "error": error, "retcode": done.status}
         return Answer(output, failed=bool(done.status or done.problem))
+
+    async def _jobs(self, request: Request) -> Answer:
+        self._require_commands(request)
+        if request.method in READING:
+            query = request.query_params
+            found = await self._queue.list(user=query.get("user"), queue=query.get("queue"))
+            start = int(query.get("index", "0")) if query.get("index", "0").isdigit() else 0
+            limit = int(query["limit"]) if query.get("limit", "").isdigit() else None
+            return Answer(found[start:][:limit])
+        form = await read_form(request, self._settings.body_timeout)
+        script = form.get("jobscript")
+        if script is None and "jobfile" in form:
+            with self._files.reading(form["jobfile"]) as file:
+                script = os.fsdecode(await run_in_threadpool(os.pread, file.descriptor, CHUNK, 0))
+        if not script:
+            raise HTTPException(400, "there is no script: the field 'jobscript' or 'jobfile'")
+        return Answer({"jobid": await self._queue.submit(script)})
+
+    async def _job(self, request: Request) -> Answer:
+        self._require_commands(request)
+        number = request.path_params["number"]
+        if request.method in READING:
+            return Answer(await self._queue.get(number), bare=True)
+        await self._queue.cancel(number)
+        return Answer({})
 
     async def _run(self, socket: WebSocket) -> None:
         if self.session(socket) is None:
@@ -345,6 +385,7 @@ class Answer:
         failed: bool = False,
         cookie: tuple[str, str, int] | None = None,
         headers: Any = None,
+        bare: bool = False,
     ) -> None:
         self.output = output
         self.status = status
@@ -352,6 +393,8 @@ class Answer:
         self.failed = failed or status >= 400
         self.cookie = cookie
         self.headers = headers
+        self.bare = bare
+        """Whether NEWT 1 has no status and error beside it."""
 
 
 def _reply(version: int, answer: Answer) -> Response:
@@ -364,7 +407,7 @@ def _reply(version: int, answer: Answer) -> Response:
             "output": output,
             "error": answer.error,
         }
-    elif isinstance(output, dict) and "auth" not in output:
+    elif isinstance(output, dict) and "auth" not in output and not answer.bare:
         content = {"status": word, "error": answer.error, **output}
     else:
         content = output

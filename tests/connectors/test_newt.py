@@ -11,6 +11,7 @@ import pytest
 import sremote
 from sremote.connectors.address import parse_address
 from sremote.connectors.base import Capability
+from sremote.connectors.batch import BatchScript, BatchState, Resources
 from sremote.connectors.errors import (
     ConnectionLost,
     FileMissing,
@@ -344,6 +345,43 @@ def test_a_folder_is_listed_and_a_file_deleted(
         connector.delete(f"{folder}/two words")
     with pytest.raises(FileMissing):
         connector.list(f"{folder}/nowhere")
+
+
+# --- the queue ---------------------------------------------------------------------------
+
+
+def test_a_job_is_submitted_seen_found_and_cancelled(
+    gateway: NewtServer, connect: Callable[..., NewtConnector]
+) -> None:
+    connector = connect(batch=True)
+    script = BatchScript("sremote-1", ["echo", "two  words"], Resources(nodes=2, walltime=90), "/scratch/alice")
+    assert Capability.BATCH in connector.capabilities
+
+    number = connector.batch.submit(script)
+
+    assert "#SBATCH --nodes=2\n" in gateway.scripts[number]
+    assert "exec echo 'two  words'" in gateway.scripts[number]
+    found = connector.batch.find("sremote-1")
+    assert found is not None
+    assert (found.id, found.state) == (number, BatchState.QUEUED)
+    gateway.jobs[number]["status"] = "C"
+    assert connector.batch.jobs([number, "9999"])[number].state is BatchState.COMPLETED
+    assert "9999" not in connector.batch.jobs([number, "9999"])
+    connector.batch.cancel([number, "9999"])
+    assert connector.batch.jobs([number])[number].state is BatchState.CANCELLED
+
+
+def test_a_submission_whose_answer_is_lost_is_not_sent_again(
+    gateway: NewtServer, connect: Callable[..., NewtConnector]
+) -> None:
+    connector = connect(batch=True)
+    gateway.fault.bad_gateway = 1
+
+    with pytest.raises(ConnectionLost):
+        connector.batch.submit(BatchScript("sremote-2", ["true"], Resources(), "/scratch"))
+    assert [line for line in gateway.requests if line.startswith("POST") and ("queue" in line or "job" in line)] == [
+        f"POST {connector.batch._path}"
+    ]
 
 
 # --- calls --------------------------------------------------------------------------------

@@ -59,6 +59,9 @@ class NewtServer:
     sessions: set[str] = field(default_factory=set)
     requests: list[str] = field(default_factory=list)
     """The method and path of every request."""
+    jobs: dict[str, dict[str, str]] = field(default_factory=dict)
+    """The queue: jobs by number; nothing runs."""
+    scripts: dict[str, str] = field(default_factory=dict)
     forms: list[dict[str, str]] = field(default_factory=list)
     """The fields of every sign-in."""
 
@@ -74,6 +77,8 @@ class NewtServer:
                 Route("/login", self.login, methods=["GET", "POST"]),
                 Route("/logout", self.logout),
                 Route(f"/command/{MACHINE}", self.command, methods=["POST"]),
+                Route(f"/queue/{MACHINE}", self.queue, methods=["GET", "POST"]),
+                Route(f"/queue/{MACHINE}/{{number}}", self.job, methods=["GET", "DELETE"]),
                 Route(f"/file/{MACHINE}{{path:path}}", self.file, methods=["GET", "PUT", "DELETE"]),
             ]
         else:
@@ -81,6 +86,8 @@ class NewtServer:
                 Route("/login", lambda _: HTMLResponse("<form>", 200)),
                 Route("/api/auth", self.login, methods=["GET", "POST", "DELETE"]),
                 Route(f"/api/command/{MACHINE}", self.command, methods=["POST"]),
+                Route(f"/api/job/{MACHINE}", self.queue, methods=["GET", "POST"]),
+                Route(f"/api/job/{MACHINE}/{{number}}", self.job, methods=["GET", "DELETE"]),
                 Route(f"/api/file/{MACHINE}{{path:path}}", self.file, methods=["GET", "PUT"]),
             ]
         return Starlette(routes=routes)
@@ -138,6 +145,32 @@ class NewtServer:
         if self.version == 1:
             return JSONResponse({"status": "ERROR" if error else "OK", "output": output, "error": error})
         return self._answer({"output": output, "error": error, "retcode": program.returncode})
+
+    async def queue(self, request: Request) -> Response:
+        form = await request.form()
+        early = self._before(request)
+        if early is not None:
+            return early
+        if request.method == "GET":
+            return self._answer([job for job in self.jobs.values() if job["status"] != "C"])
+        number = str(1000 + len(self.jobs))
+        script = str(form["jobscript"])
+        name = next(line.partition("=")[2] for line in script.splitlines() if line.startswith("#SBATCH --job-name="))
+        self.scripts[number] = script
+        self.jobs[number] = {"jobid": number, "user": USER, "status": "Q", "name": name, "hostname": ""}
+        return self._answer({"status": "OK", "error": "", "jobid": number})
+
+    async def job(self, request: Request) -> Response:
+        early = self._before(request)
+        if early is not None:
+            return early
+        job = self.jobs.get(request.path_params["number"])
+        if job is None:
+            return self._answer({"status": "ERROR", "error": "Job not found"}, status=404, error="Job not found")
+        if request.method == "DELETE":
+            job["status"] = "CA"
+            return self._answer({"status": "OK", "error": ""})
+        return self._answer(job)
 
     async def file(self, request: Request) -> Response:
         body = await request.body()
