@@ -41,9 +41,18 @@ def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[SshServer]]
         ]
 
 
+@pytest.fixture(scope="session")
+def interpreters(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the interpreter of ``localhost`` is, for all tests: sent and compiled once."""
+    return tmp_path_factory.mktemp("interpreters")
+
+
 @pytest.fixture(autouse=True)
-def own_sessions(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def own_sessions(monkeypatch: pytest.MonkeyPatch, client_home: Path, interpreters: Path) -> Iterator[None]:
     """Keep this machine's sessions, and those of other tests, apart from the test's."""
+    (client_home / ".sremote").mkdir(mode=0o700)
+    (client_home / ".sremote/interpreter").symlink_to(interpreters)
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
     with session_folders() as variables:
         for name, value in variables.items():
             monkeypatch.setenv(name, value)

@@ -102,7 +102,7 @@ def test_the_plan_is_shown_without_touching_anything(config: Path) -> None:
     assert "    hello on local, in a temporary folder, waited for" in lines
     assert "        hello.sh '$x'" in lines
     assert sremote_json("launch", "-c", config, "--dry-run")["hosts"] == ["local:"]
-    assert not (Path(os.environ["HOME"]) / ".sremote").exists()
+    assert not (Path(os.environ["HOME"]) / ".sremote/jobs").exists()
 
 
 def test_what_is_wrong_is_told_in_one_sentence(write: Write, config: Path) -> None:
