@@ -74,6 +74,8 @@ class Component:
 
 def main(directory: str) -> int:
     """Run the component whose job has that directory; return its exit status."""
+    if not os.isatty(0):
+        attempt(os.setsid)  # in the background; a window has a session of its own
     return Terminal(Component(os.path.abspath(directory))).run()
 
 

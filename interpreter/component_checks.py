@@ -5,20 +5,17 @@ import stat
 from typing import Any, Dict, List, Optional, Set
 
 from .component_windows import multiplexer
-from .components import jobs_of
 
 Description = Dict[str, Any]
 
 
 def look(
-    root: str,
-    launch: str,
     wanted: str,
     components: List[Description],
     files: Dict[str, Description],
     done: Optional[str] = None,
 ) -> Description:
-    """Return what is wrong, which multiplexer there is, and the components of that launch that are here already.
+    """Return what is wrong (``problems``), and which ``multiplexer`` there is, ``wanted`` as in ``multiplexer``.
 
     A component has ``name``, ``executable``, ``folder`` (None for one to be made) and
     ``sent`` (whether its executable is among the files).  ``files`` are destinations:
@@ -39,8 +36,7 @@ def look(
     problems += places.space_problems()
     if done is not None and not os.access(os.path.join(os.path.expanduser("~"), os.path.expanduser(done)), os.W_OK):
         problems.append(["--remote-done-dir", "{} is not there, or cannot be written to".format(done)])
-    earlier = [component.name for _, component in jobs_of(root, launch)]
-    return {"problems": problems, "multiplexer": multiplexer(wanted), "earlier": earlier}
+    return {"problems": problems, "multiplexer": multiplexer(wanted)}
 
 
 def _folder_problem(component: Description, files: Dict[str, Description]) -> Optional[str]:

@@ -12,8 +12,11 @@ import subprocess
 from typing import Dict, Iterator, List, NamedTuple, Sequence
 
 from .errors import SremoteError
+from .scope import is_in_session, lingers, runtime_folder
 
 _SETTINGS = ("startup_message off", "defscrollback 10000", "maxwin 2000", "autodetach on")
+
+_OWN_SCOPE = ("systemd-run", "--user", "--scope", "--quiet", "--collect", "--description=sremote launch", "--")
 
 
 class Window(NamedTuple):
@@ -80,7 +83,7 @@ def _open_in_screen(session: str, windows: Sequence[Window], zombie: bool, comma
         arguments = ["screen", "-S", there[-1], "-X", "source", commands]
     else:
         arguments = ["screen", "-c", commands, "-dmS", session]
-    done = _run(arguments)
+    done = _run(arguments) if there else _run_outside(arguments)
     if done.returncode != 0:
         raise SremoteError("screen: {}".format(_said(done)))
 
@@ -118,7 +121,7 @@ def _open_in_tmux(session: str, windows: Sequence[Window], zombie: bool) -> None
     words: List[str] = []
     for command in _interleaved(commands, keep):
         words += [";"] * bool(words) + [_for_tmux(word) for word in command]
-    done = _run(["tmux", *words])
+    done = (_run if len(rest) == len(windows) else _run_outside)(["tmux", *words])
     if done.returncode != 0:
         raise SremoteError("tmux: {}".format(_said(done)))
 
@@ -138,8 +141,17 @@ def _for_tmux(word: str) -> str:
 
 def _start_alone(argv: Sequence[str]) -> None:
     """Start a command in the background, where the end of nobody's connection reaches it."""
-    with open(os.devnull, "r+b") as null:
-        subprocess.Popen(list(argv), stdin=null, stdout=null, stderr=null, start_new_session=True)
+    _run_outside(["sh", "-c", '"$@" </dev/null >/dev/null 2>&1 &', "sh", *argv])
+
+
+def _run_outside(argv: List[str]) -> "subprocess.CompletedProcess[bytes]":
+    """Run a command whose children outlive the login session, also where its end kills what it has started."""
+    if shutil.which("systemd-run") and is_in_session() and lingers():
+        os.environ.setdefault("XDG_RUNTIME_DIR", runtime_folder())
+        done = _run([*_OWN_SCOPE, *argv])
+        if done.returncode == 0:
+            return done
+    return _run(argv)
 
 
 def _run(argv: List[str]) -> "subprocess.CompletedProcess[bytes]":

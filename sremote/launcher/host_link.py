@@ -50,12 +50,12 @@ class HostLink:
         """Connect, and see what is there.  Raises LineError and NotReady."""
         settings = host_settings(self.name, self._options).override(preload=(_FAR_SIDE, _CHECKS))
         self._client = Client(open_host(settings), login_env=settings.login_env)
-        self.client.facts()
+        self._call("os", "getpid")  # whatever it is, it opens the way and tells what is there
         probe = self.client.host.probe()
         self._home, self._root = probe.home, probe.root
 
     def look(self, components: Sequence[PlannedComponent]) -> dict[str, Any]:
-        """Return what the far side's ``look`` does: problems, multiplexer, earlier components."""
+        """Return what the far side's ``look`` does: problems and multiplexer."""
         files = {}
         described = []
         for each in components:
@@ -71,14 +71,7 @@ class HostLink:
                 if posixpath.isabs(place):
                     files[place] = {"name": each.name} if file.size is None else _described(each, file)
         found: dict[str, Any] = self._call(
-            _CHECKS,
-            "look",
-            self._root,
-            self._options.screen,
-            self._options.multiplexer,
-            described,
-            files,
-            self._options.remote_done_dir,
+            _CHECKS, "look", self._options.multiplexer, described, files, self._options.remote_done_dir
         )
         self.multiplexer = found["multiplexer"]
         return found
