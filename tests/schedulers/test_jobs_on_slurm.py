@@ -45,7 +45,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batch_jobs, "PATIENCE", 0.0)
 
 
-def test_a_function_runs_on_a_node_and_its_value_comes_back(client: sremote.Client, place: Place) -> None:
+def test_a_function_runs_on_a_node_and_leaves_only_its_value(client: sremote.Client, place: Place) -> None:
     job = place.submit(client)
     place.await_run()
     status = await_status(job, lambda status: status.state == "RUNNING")
@@ -57,29 +57,18 @@ def test_a_function_runs_on_a_node_and_its_value_comes_back(client: sremote.Clie
     assert job.result(PATIENCE) == "done"
     assert job.response().message.header["host"] in ("n1", "n2")
     assert len(place.runs) == 1
+    client.close()
+    assert list(place.jobs.iterdir()) == []
 
 
-def test_a_job_bears_its_id_and_says_what_it_is(client: sremote.Client, place: Place, slurm: Slurm) -> None:
+def test_a_job_that_waits_bears_its_id_and_says_why(client: sremote.Client, place: Place, slurm: Slurm) -> None:
     job = place.submit(client, extra=["#SBATCH --hold"])
 
     shown = slurm.run("squeue", "-h", "-o", "%j|%k", check=True).stdout
 
     assert shown == f"sremote-{job.id}|work\n"
-
-
-def test_a_job_that_waits_says_why(client: sremote.Client, place: Place) -> None:
-    job = place.submit(client, extra=["#SBATCH --hold"])
-
     status = await_status(job, lambda status: status.reason != "")
-
     assert (status.state, status.source, status.reason) == ("QUEUED", "scheduler", "held: JobHeldUser")
-
-
-def test_a_job_leaves_nothing_on_the_host(client: sremote.Client, place: Place) -> None:
-    place.gate.touch()
-    place.submit(client).result(PATIENCE)
-    client.close()
-    assert list(place.jobs.iterdir()) == []
 
 
 def test_a_command_s_files_go_there_and_its_outputs_come_back(client: sremote.Client, tmp_path: Path) -> None:
@@ -183,7 +172,6 @@ def test_a_job_after_one_that_is_with_no_scheduler_is_refused(client: sremote.Cl
 
 def whoami(ledger: str) -> str:
     """Note this rank, and where it runs."""
-    import os
 
     with open(ledger, "a") as file:
         file.write("{SREMOTE_RANK}/{SREMOTE_RANKS}@{SLURMD_NODENAME}\n".format(**os.environ))
@@ -197,13 +185,10 @@ def test_a_function_runs_on_all_ranks_of_two_nodes_and_rank_0_answers(client: sr
     assert sorted(place.ledger.read_text().split()) == ["0/4@n1", "1/4@n1", "2/4@n2", "3/4@n2"]
 
 
-def test_a_command_runs_once_for_each_task(client: sremote.Client) -> None:
+def test_a_command_runs_once_for_each_task_unless_it_starts_them_itself(client: sremote.Client) -> None:
     batch = client.batch("slurm", tasks=2)
     printed = batch.submit_command(["sh", "-c", "echo $SLURM_PROCID"]).result(PATIENCE).stdout
     assert sorted(printed.split()) == [b"0", b"1"]
-
-
-def test_a_command_that_starts_its_own_tasks_runs_once(client: sremote.Client) -> None:
     batch = client.batch("slurm", tasks=2, launcher="none")
     assert batch.submit_command(["sh", "-c", "echo $SLURM_NTASKS"]).result(PATIENCE).stdout == b"2\n"
 
@@ -223,25 +208,12 @@ def test_an_array_is_refused_for_one_job(client: sremote.Client) -> None:
         client.batch("slurm", array=4).submit("operator", "add", [1, 2])
 
 
-def test_auto_is_the_scheduler_that_is_there(client: sremote.Client) -> None:
-    job = client.submit("platform", "node", scheduler="auto")
-    assert job.result(PATIENCE) in ("n1", "n2")
-    assert os.uname().nodename not in ("n1", "n2")
-
-
 def test_the_command_line_submits_and_collects(client: sremote.Client, tmp_path: Path) -> None:
     place = ["--root", str(tmp_path / "root"), "local:"]
     found = sremote_json(
-        "submit", "--scheduler", "slurm", "--resource", "cores=1", "--walltime", "10m", *place, "platform", "node"
+        "submit", "--scheduler", "auto", "--resource", "cores=1", "--walltime", "10m", *place, "platform", "node"
     )
     assert found["scheduler"] == "slurm"
     assert found["batch_id"].isdigit()
     sremote_program("wait", found["id"])
     assert sremote_program("result", found["id"]).stdout.strip().strip('"') in ("n1", "n2")
-
-
-def test_the_command_line_names_the_resource_that_was_meant(client: sremote.Client) -> None:
-    options = ["--scheduler", "slurm", "--resource", "partition=debug"]
-    done = sremote_program("submit", *options, "local:", "platform", "node", status=2)
-    assert "there is no resource 'partition'" in done.stderr
-    assert "Did you mean 'queue'?" in done.stderr
