@@ -139,6 +139,8 @@ class BatchJobs:
                 held = "held: " if job.state == BatchState.HELD else ""
                 seen.update(state=JobState.RUNNING if running else JobState.QUEUED, reason=held + job.reason)
                 seen["source"] = "scheduler"
+            elif job.nodes:
+                seen["reason"] = f"on {', '.join(job.nodes)}"
             return
         if record.beat_at is None or record.source != "scheduler":
             seen.update(source="scheduler", beat_at=now(), reason=f"{self.system.name} says: {job.state.value}")

@@ -15,6 +15,8 @@ QUERY_TIMEOUT = 30.0
 """Seconds that a question to the scheduler may take."""
 SUBMIT_TIMEOUT = 60.0
 """Seconds that a submission may take."""
+MOST_IDS = 1000
+"""Jobs that one command asks about, as command lines have limits."""
 _LINE_MARGIN = 10.0
 """Seconds more after which the line is taken for what does not answer."""
 
@@ -67,10 +69,12 @@ class CommandBatchSystem(BatchSystem):
 
     def jobs(self, ids: Sequence[str]) -> Mapping[str, BatchJob]:
         """Ask how jobs are; see ``BatchSystem``."""
-        if not ids:
-            return {}
-        found = self._ask(self.adapter.query_command(ids))
-        return {job.id: job for job in found if job.id in ids}
+        found = {}
+        for start in range(0, len(ids), MOST_IDS):
+            asked = ids[start : start + MOST_IDS]
+            jobs = self._ask(self.adapter.query_command(asked))
+            found.update({job.id: job for job in jobs if job.id in asked})
+        return found
 
     def own_name(self, name: str) -> str:
         """Return a name as the scheduler keeps it."""
@@ -90,10 +94,10 @@ class CommandBatchSystem(BatchSystem):
 
     def cancel(self, ids: Sequence[str]) -> None:
         """Cancel jobs; see ``BatchSystem``."""
-        if not ids:
-            return
         try:
-            self.adapter.cancelled(self._run(self.adapter.cancel_command(ids), self._query_timeout))
+            for start in range(0, len(ids), MOST_IDS):
+                command = self.adapter.cancel_command(ids[start : start + MOST_IDS])
+                self.adapter.cancelled(self._run(command, self._query_timeout))
         except SremoteError as error:
             raise self._at_host(error) from None
 

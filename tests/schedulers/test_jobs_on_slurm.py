@@ -50,6 +50,7 @@ def test_a_function_runs_on_a_node_and_leaves_only_its_value(client: sremote.Cli
     place.await_run()
     status = await_status(job, lambda status: status.state == "RUNNING")
     assert status.source == "heartbeat"
+    assert status.reason in ("on n1", "on n2")
     assert list(job.logs()) == ["at work"]
 
     place.gate.touch()

@@ -187,6 +187,12 @@ def test_jobs_that_slurm_does_not_know_are_left_out(batch: BatchSystem, tmp_path
     assert batch.jobs([]) == {}
 
 
+def test_any_number_of_jobs_can_be_asked_about(batch: BatchSystem, tmp_path: Path) -> None:
+    job_id = batch.submit(script_of(tmp_path, ["true"], extra=["#SBATCH --hold"]))
+
+    assert set(batch.jobs([*map(str, range(50_000, 80_000)), job_id])) == {job_id}
+
+
 def test_slurm_does_not_start_a_job_again_unless_asked_to(batch: BatchSystem, slurm: Slurm, tmp_path: Path) -> None:
     for wanted, requeue in (("0", False), ("1", True)):
         job_id = batch.submit(script_of(tmp_path, ["true"], requeue=requeue))
