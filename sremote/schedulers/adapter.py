@@ -54,6 +54,8 @@ class Adapter(abc.ABC):
     """Commands by whose presence it is known, all of them."""
     away: ClassVar[Sequence[str]]
     """What its commands say where they do not reach the scheduler, in lower case."""
+    absent: ClassVar[Sequence[str]] = ()
+    """What they say, in lower case, where they are installed and there is no scheduler behind them."""
 
     @abc.abstractmethod
     def script(self, script: BatchScript) -> str:

@@ -101,6 +101,14 @@ class CommandBatchSystem(BatchSystem):
         except SremoteError as error:
             raise self._at_host(error) from None
 
+    def is_there(self) -> bool:
+        """Say whether there is a scheduler behind the commands; one that is only away is there."""
+        try:
+            answer = self._run(self.adapter.find_command("sremote"), self._query_timeout)
+        except SchedulerAway:
+            return True
+        return not any(words in answer.said.lower() for words in self.adapter.absent)
+
     def _ask(self, command: Command) -> Sequence[BatchJob]:
         try:
             return self.adapter.jobs(self._run(command, self._query_timeout))

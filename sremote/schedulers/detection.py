@@ -40,9 +40,10 @@ def find_batch_system(host: Host, scheduler: str | None) -> BatchSystem | None:
         (make_adapter(name) for name in names), key=lambda each: (each.name == _LAST, each.name != "slurm")
     )
     for login in (False, True):
-        adapter = _find(host, adapters, login=login)
-        if adapter is not None:
-            return CommandBatchSystem(adapter, functools.partial(host.execute, login=login), host.where)
+        for adapter in _installed(host, adapters, login=login):
+            system = CommandBatchSystem(adapter, functools.partial(host.execute, login=login), host.where)
+            if scheduler != AUTO or system.is_there():
+                return system
     if scheduler == AUTO:
         return None
     raise NotInstalled(
@@ -51,10 +52,10 @@ def find_batch_system(host: Host, scheduler: str | None) -> BatchSystem | None:
     )
 
 
-def _find(host: Host, adapters: list[Adapter], *, login: bool) -> Adapter | None:
+def _installed(host: Host, adapters: list[Adapter], *, login: bool) -> list[Adapter]:
     programs = sorted({program for adapter in adapters for program in adapter.programs})
     done = host.execute(["sh", "-c", _LOOK, "sh", *programs], timeout=60, login=login)
     if done.status != 0:
         raise host.failure_to_start(done, "cannot look for a scheduler")
     found = {line.partition(b" ")[2].decode() for line in done.stdout.splitlines() if line.startswith(b"found ")}
-    return next((adapter for adapter in adapters if found.issuperset(adapter.programs)), None)
+    return [adapter for adapter in adapters if found.issuperset(adapter.programs)]

@@ -40,6 +40,7 @@ class Flux(Adapter):
 
     name = "flux"
     programs = ("flux",)
+    absent = ("broker socket", "no flux instance")
     away = (
         "unable to connect to flux",
         "error connecting to flux",

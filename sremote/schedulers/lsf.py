@@ -46,6 +46,7 @@ class Lsf(Adapter):
 
     name = "lsf"
     programs = ("bsub", "bjobs")
+    absent = ("lsf.conf", "lsf_envdir")
     away = (
         "lsf is down",
         "cannot connect to lsf",

@@ -30,6 +30,7 @@ class Sge(Adapter):
 
     name = "sge"
     programs = ("qsub", "qconf")
+    absent = ("sge_root",)
     away = (
         "commlib error",
         "unable to contact qmaster",

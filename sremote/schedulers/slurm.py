@@ -60,6 +60,7 @@ class Slurm(Adapter):
 
     name = "slurm"
     programs = ("sbatch", "squeue")
+    absent = ("could not establish a configuration source",)
     away = (
         "unable to contact slurm controller",
         "unable to establish control machine address",

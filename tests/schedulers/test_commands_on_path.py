@@ -148,6 +148,20 @@ def test_auto_takes_none_where_there_is_none(path: Path) -> None:
     assert find_batch_system(host, None) is None
 
 
+def test_auto_passes_over_commands_with_no_scheduler_behind_them(path: Path) -> None:
+    put(path, SCHEDULERS["lsf"])
+    for program in ("sbatch", "squeue"):
+        (path / program).write_text(
+            "#!/bin/sh\necho squeue: fatal: Could not establish a configuration source; exit 1\n"
+        )
+        (path / program).chmod(0o755)
+
+    batch = find_batch_system(sremote.connect("local:").host, "auto")
+
+    assert batch is not None
+    assert batch.name == "lsf"
+
+
 def test_a_scheduler_that_is_not_there_is_named_with_what_was_looked_for(path: Path) -> None:
     with pytest.raises(NotInstalled, match="local: there is no lsf there; looked for bsub and bjobs"):
         find_batch_system(sremote.connect("local:").host, "lsf")
