@@ -36,6 +36,9 @@ class Crew:
         readable, _, _ = select.select([self._notices, wakeup], [], [], timeout)
         if wakeup in readable:
             os.read(wakeup, 512)
+        # Not by the end of its pipe alone, which a process that a task has started may hold open.
+        if self._has_ended():
+            return "dead"
         if self._notices not in readable:
             return ""
         return "idle" if os.read(self._notices, 512) else "dead"
@@ -52,8 +55,8 @@ class Crew:
 
     def bury(self) -> int:
         """Clear away an executor that has died; return its wait status."""
+        self._kill_children()  # now, as its number may be another's once it has been waited for
         _, status = os.waitpid(self._pid, 0)
-        self._kill_children()
         for descriptor in (self._unread, self._tokens, self._notices):
             os.close(descriptor)
         self._pid = 0
@@ -66,6 +69,11 @@ class Crew:
             self._kill_children()
             os.kill(self._pid, signal.SIGKILL)
             self.bury()
+
+    def _has_ended(self) -> bool:
+        if not hasattr(os, "waitid"):  # macOS, before Python 3.13
+            return False
+        return os.waitid(os.P_PID, self._pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
     def _kill_children(self) -> None:
         with contextlib.suppress(OSError):

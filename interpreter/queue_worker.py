@@ -9,7 +9,7 @@ import os
 import select
 import signal
 import time
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, List, Optional
 
 from .queue_crew import Crew
 from .queue_executor import EXIT_JOURNAL, TOKEN
@@ -66,8 +66,8 @@ class Worker:
         for end in (self._wakeup, writable):
             os.set_blocking(end, False)
         previous = signal.set_wakeup_fd(writable)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._stop)
+        handlers = {number: signal.signal(number, self._stop) for number in (signal.SIGTERM, signal.SIGINT)}
+        handlers[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, lambda *_: None)  # it wakes this process up
         self._store.load()
         joined = self._store.propose(lambda _: change("join", about=self._about))
         assert joined is not None
@@ -85,6 +85,8 @@ class Worker:
             self._crew.dismiss()
             self._crew.outputs.close()
             self._journal.close()
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
             signal.set_wakeup_fd(previous)
             os.close(writable)
             os.close(self._wakeup)
@@ -96,10 +98,10 @@ class Worker:
     def _work(self) -> str:
         pause = 0.05
         while not self._stopping and not self._too_late():
-            tasks = self._claim()
-            if tasks:
+            work = self._claim()
+            if work is not None:
                 pause = 0.05
-                self._carry_out(tasks)
+                self._carry_out(work)
             elif not self._wait and not self._more_may_come():
                 return "empty"
             else:
@@ -107,8 +109,8 @@ class Worker:
                 pause = min(2 * pause, LONGEST_PAUSE)
         return "stopped" if self._stopping else "walltime"
 
-    def _claim(self) -> List[int]:
-        """Become the one that holds some tasks; return them in the order in which they are to be run."""
+    def _claim(self) -> "Optional[_Work]":
+        """Become the one that holds some tasks; None where there are none to be had."""
         chosen: List[int] = []
 
         def decide(state: State) -> Optional[Message]:
@@ -123,8 +125,8 @@ class Worker:
             chosen.extend(state.choose(max(1, min(self._at_once, share))))
             return change("claim", to_ranges(chosen), worker=self._number) if chosen else None
 
-        self._store.propose(decide)
-        return chosen
+        claim = self._store.propose(decide)
+        return None if claim is None else _Work(claim, chosen, self._journal.count())
 
     def _check(self, state: State) -> None:
         if state.workers[self._number].records is not None:
@@ -135,11 +137,9 @@ class Worker:
         state = self._store.state
         return not state.paused and WAITING in state.states and (HELD in state.states or STARTED in state.states)
 
-    def _carry_out(self, tasks: List[int]) -> None:
-        """See to it that these tasks are run and recorded, or given back."""
-        claim = self._store.state.position
-        work = _Work(claim, tasks, self._journal.count())
-        self._crew.hand_out(self._tokens(claim, tasks))
+    def _carry_out(self, work: "_Work") -> None:
+        """See to it that tasks are run and recorded, or given back."""
+        self._crew.hand_out(self._tokens(work))
         deaths = 0
         late = False
         look = time.monotonic() + LOOK
@@ -152,7 +152,7 @@ class Worker:
                 deaths = 0 if self._bury(work) else deaths + 1
                 if deaths == HOPELESS:
                     raise OSError("the process that is to run tasks does not start: {}".format(self._crew.last_words))
-                self._crew.hand_out(self._tokens(claim, work.left()))
+                self._crew.hand_out(self._tokens(work))
             elif heard == "idle":
                 work.read(self._journal)
             if work.is_over():
@@ -175,12 +175,12 @@ class Worker:
             until = min(look, self._deadline - GRACE - (0.0 if late else self._longest))
         return max(0.0, until - time.monotonic())
 
-    def _tokens(self, claim: int, tasks: Sequence[int]) -> List[bytes]:
+    def _tokens(self, work: "_Work") -> List[bytes]:
         state = self._store.state
         tokens = []
-        for task in tasks:
+        for task in work.left():
             segment = locate(state.segments, task)
-            tokens.append(TOKEN.pack(claim, task, state.attempts[task] + 1, segment.entry, task - segment.first))
+            tokens.append(TOKEN.pack(work.claim, task, state.attempts[task] + 1, segment.entry, task - segment.first))
         return tokens
 
     def _bury(self, work: "_Work") -> bool:

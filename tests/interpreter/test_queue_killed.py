@@ -103,6 +103,15 @@ def test_what_a_killed_workers_task_has_started_ends_with_it(queue: QueueSide) -
     wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in sleeping))
 
 
+def test_a_task_that_dies_fails_though_a_process_that_it_has_forked_lives_on(queue: QueueSide) -> None:
+    dying = "import os, time\nif os.fork() == 0: time.sleep(600)\nos._exit(5)"
+    queue.add(Task.call("builtins", "exec", [dying]), "true")
+
+    (done,) = queue.work()
+
+    assert (done["failed"], done["succeeded"]) == (1, 1)
+
+
 def test_a_task_that_kills_its_process_fails_and_the_worker_goes_on(queue: QueueSide) -> None:
     queue.add(
         Task.call("os", "_exit", [5]),
