@@ -65,7 +65,8 @@ def install(bundle):
     beside = "{}.{}.{}.partial".format(home, os.uname().nodename, os.getpid())
     try:
         os.makedirs(beside, 0o755)
-        zipfile.ZipFile(io.BytesIO(bundle)).extractall(beside)
+        files = zipfile.ZipFile(io.BytesIO(bundle)).read("files.zip")
+        zipfile.ZipFile(io.BytesIO(files)).extractall(beside)
         os.rename(beside, home)
     except OSError as error:
         if not os.path.isfile(start):

@@ -87,12 +87,13 @@ unpacked() {
     find_python || exit 99
     if [ ! -f "$interpreter/__main__.py" ]; then
         "$path" -c '
-import os, shutil, sys, tempfile, zipfile
+import io, os, shutil, sys, tempfile, zipfile
 target = sys.argv[2]
 os.makedirs(os.path.dirname(target), exist_ok=True)
 beside = tempfile.mkdtemp(prefix=".new-", dir=os.path.dirname(target))
 try:
-    zipfile.ZipFile(sys.argv[1]).extractall(beside)
+    files = zipfile.ZipFile(sys.argv[1]).read("files.zip")
+    zipfile.ZipFile(io.BytesIO(files)).extractall(beside)
     os.chmod(beside, 0o755)
     os.rename(beside, target)
 except OSError:

@@ -6,6 +6,7 @@ import functools
 import hashlib
 import io
 import zipfile
+from collections.abc import Mapping
 from importlib import resources
 
 _SUFFIXES = (".py", ".sh")
@@ -39,9 +40,18 @@ def interpreter_program() -> bytes:
 
 @functools.cache
 def interpreter_bundle() -> bytes:
-    """Return the zip that is pushed to a host that does not have this interpreter yet."""
+    """Return the zip that is pushed to a host that does not have this interpreter yet.
+
+    Its one member, ``files.zip``, holds the files as they are: compressed together they
+    take three quarters of what each on its own would.
+    """
+    files = _zip(interpreter_files(), zipfile.ZIP_STORED)
+    return _zip({"files.zip": files}, zipfile.ZIP_DEFLATED)
+
+
+def _zip(members: Mapping[str, bytes], method: int) -> bytes:
     target = io.BytesIO()
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in interpreter_files().items():
-            archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)
+    with zipfile.ZipFile(target, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(zipfile.ZipInfo(name), content, method, 9)
     return target.getvalue()

@@ -47,12 +47,12 @@ EXIT_NO_PYTHON = 99
 EXITS_BEFORE_START = (EXIT_NO_ROOT, EXIT_PREAMBLE, EXIT_NO_ENVIRONMENT, EXIT_NO_PYTHON)
 
 _UNPACK = """
-import os, shutil, sys, tempfile, zipfile
+import io, os, shutil, sys, tempfile, zipfile
 bundle, target = sys.argv[1:]
 beside = tempfile.mkdtemp(prefix=".new-", dir=os.path.dirname(target))
 try:
     with zipfile.ZipFile(bundle) as archive:
-        archive.extractall(beside)
+        zipfile.ZipFile(io.BytesIO(archive.read("files.zip"))).extractall(beside)
     os.chmod(beside, 0o755)
     try:
         os.rename(beside, target)

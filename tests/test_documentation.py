@@ -209,10 +209,12 @@ def test_a_stream_can_be_spoken_from_the_format_page_alone(tmp_path: Path) -> No
     request = write_request({"kind": "name", "module": "math", "function": "sqrt"}, [16])
     call = bytes([len(b"by-hand")]) + b"by-hand" + struct.pack(">Q", len(request)) + request
     frames = base64.b64encode(head.pack(1, 1, len(call)) + call).decode()
-    bundle = io.BytesIO()
-    with zipfile.ZipFile(bundle, "w") as archive:
+    files, bundle = io.BytesIO(), io.BytesIO()
+    with zipfile.ZipFile(files, "w") as archive:
         for file in INTERPRETER.glob("*.*"):
             archive.write(file, file.name)
+    with zipfile.ZipFile(bundle, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("files.zip", files.getvalue())
 
     def frame() -> tuple[int, int, bytes]:
         kind, number, length = head.unpack(server.stdout.read(head.size))

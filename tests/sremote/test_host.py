@@ -19,11 +19,11 @@ from tests.kit.sshd import ssh_server
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 512 kB."""
+    """A file system of 1.5 MB."""
     folder = tmp_path / "small"
     folder.mkdir()
     done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=512k", "none", folder], capture_output=True, text=True, check=False
+        ["mount", "-t", "tmpfs", "-o", "size=1500k", "none", folder], capture_output=True, text=True, check=False
     )
     if done.returncode != 0:
         pytest.skip(f"needs to mount a tmpfs, as root: {done.stderr.strip()}")
