@@ -104,9 +104,10 @@ class _StandIn:
     def find_spec(name: str, _path: Any = None, _target: Any = None) -> Optional[importlib.machinery.ModuleSpec]:
         if name != "sremote":
             return None
-        found = importlib.machinery.PathFinder.find_spec(name)
-        if found is not None and found.origin not in (None, "namespace"):
-            return found
+        for finder in sys.meta_path:
+            found = None if isinstance(finder, _StandIn) else finder.find_spec(name, None)
+            if found is not None and found.origin not in (None, "namespace"):
+                return found
         return importlib.util.spec_from_loader(name, _StandIn())  # type: ignore[arg-type]
 
     @staticmethod
