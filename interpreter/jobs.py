@@ -36,12 +36,14 @@ def attend(
     wait: float = 0.0,
     drop: Sequence[Tuple[str, bool]] = (),
     known: Optional[Dict[str, Any]] = None,
+    heeded: Optional[Sequence[str]] = None,
 ) -> Dict[str, Any]:
     """Return how jobs are, by id, as ``look`` has it; with ``wait``, as soon as one has ended or after so many seconds.
 
-    With ``known``, states and progress by id, also as soon as one of these is another.
-    First, ``drop`` removes jobs whose responses have been fetched; each is an id,
-    and whether to remember it.
+    Only the end of those ``heeded`` (default: all) counts for that.  With ``known``,
+    states and progress by id, also as soon as one of these is another.  First,
+    ``drop`` removes jobs whose responses have been fetched; each is an id, and
+    whether to remember it.
     """
     for job_id, remember in drop:
         remove(root, [job_id], remember)
@@ -51,9 +53,9 @@ def attend(
         found = {job_id: look(_job(root, job_id)) for job_id in ids}
         adopt([_directory(root, job_id, entry) for job_id, entry in found.items() if entry.pop("orphan", False)])
         left = deadline - time.monotonic()
-        if left <= 0 or any(entry["state"] in _ENDED for entry in found.values()):
+        if left <= 0 or any(found[job_id]["state"] in _ENDED for job_id in (ids if heeded is None else heeded)):
             return found
-        if known is not None and any(known.get(job_id) != standing(entry) for job_id, entry in found.items()):
+        if known is not None and any(seen != standing(found[job_id]) for job_id, seen in known.items()):
             return found
         time.sleep(min(pause, left))
         pause = min(pause * 1.5, LONGEST_PAUSE)
@@ -70,11 +72,26 @@ def adopt(directories: List[str]) -> None:
         os.close(detach(directories))
 
 
-def response(root: str, job_id: str, limit: int) -> Any:
-    """Return the latest attempt's response file: its bytes, or its path where those are more than ``limit``."""
-    with _latest(root, job_id).open_response() as file:
-        size = os.fstat(file.fileno()).st_size
-        return file.read() if size <= limit else file.name
+def responses(root: str, ids: Sequence[str], limit: int) -> Dict[str, Any]:
+    """Return response files of latest attempts, by id: their bytes, together at most ``limit``.
+
+    The first one is there in any case, by its path if it is larger.  Raises
+    FileNotFoundError where it is missing.
+    """
+    found: Dict[str, Any] = {}
+    for job_id in ids:
+        try:
+            with _latest(root, job_id).open_response() as file:
+                size = os.fstat(file.fileno()).st_size
+                if size <= limit:
+                    found[job_id] = file.read()
+                    limit -= size
+                elif not found:
+                    return {job_id: file.name}
+        except FileNotFoundError:
+            if not found:
+                raise
+    return found
 
 
 def output(

@@ -8,7 +8,7 @@ import json
 import logging
 import posixpath
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any
 
 from sremote import trees
@@ -30,8 +30,10 @@ log = logging.getLogger("sremote")
 
 LONGEST_LABEL = 200
 """Characters of what a job runs that the index keeps, for people."""
+MOST_OTHERS = 200
+"""Jobs that one request is about beside those that it is for."""
 SMALL = 1 << 20
-"""Bytes of a response that comes with the answer; a larger one is fetched as a file."""
+"""Bytes of responses that come with one answer; a larger one is fetched as a file."""
 STOP_PATIENCE = 3.0
 """Seconds for which the end of a job is awaited that a batch system was told to cancel."""
 ARRIVAL = 60.0
@@ -55,6 +57,8 @@ class HostJobs:
         self._call = call
         self._batches: dict[str, BatchJobs | None] = {}
         self._lock = threading.Lock()
+        self._own: set[str] = set()
+        """The jobs that were submitted through this."""
         self.waiters = Waiters(self.refresh)
         """Who waits for jobs of this host."""
 
@@ -213,6 +217,7 @@ class HostJobs:
 
     def _accept(self, requests: Mapping[str, Message], records: Sequence[JobRecord]) -> None:
         self.index.add(records)
+        self._own.update(requests)
         lines = self._exchange.submit(requests)
         self.index.update(
             (job_id, {"accepted": count, "state": JobState.QUEUED, "observed_at": now()})
@@ -236,24 +241,31 @@ class HostJobs:
         With ``wait``, as soon as one of them has ended, or after so many seconds;
         ``closely``, also as soon as one's state or progress is not what the records say.
         """
-        found = {record.id: record.status for record in records}
+        by_id = {record.id: record for record in records}
         open_records = [record for record in records if not record.status.state.ended]
         if not open_records:
-            return found
+            return {job_id: record.status for job_id, record in by_id.items()}
         drops = self.index.to_drop(self.settings)
         in_batch = [record for record in open_records if record.scheduler is not None]
         if in_batch:
             wait = min(wait, longest_wait(in_batch))
+        heeded = [record.id for record in open_records]
         known = {record.id: [record.state.lower(), json.loads(record.progress)] for record in open_records}
         dropped = [(record.id, record.accepted > 1) for record in drops]
-        answers = self.ask("attend", [record.id for record in open_records], wait, dropped, known if closely else None)
+        open_records += self._others(by_id, ended=False)  # which costs next to nothing, and often saves asking
+        ids = [record.id for record in open_records]
+        answers = self.ask("attend", ids, wait, dropped, known if closely else None, heeded)
         self.index.update((record.id, {"dropped": 1}) for record in drops)
         changes = [(record.id, self._judge(record, answers[record.id])) for record in open_records]
         self._ask_batch_systems(open_records, changes)
         self.index.observe(changes)
-        for record in open_records:
-            found[record.id] = (self.index.get(record.id) or record).status
-        return found
+        return {job_id: (self.index.get(job_id) or record).status for job_id, record in by_id.items()}
+
+    def _others(self, but: Container[str], *, ended: bool) -> list[JobRecord]:
+        """Return some more of the jobs that this process has submitted directly to the host and not fetched."""
+        own = self._own
+        found = [record for record in self.index.unfetched(self.settings, ended=ended) if record.id in own]
+        return [record for record in found if record.id not in but and record.scheduler is None][:MOST_OTHERS]
 
     def cancel(self, records: Sequence[JobRecord]) -> None:
         """Stop jobs, wherever they are."""
@@ -271,17 +283,22 @@ class HostJobs:
         self.ask("cancel", [record.id for record in records])
         self._batch_of(records[0]).cancel([dataclasses.replace(records[0], array=None)])
 
-    def fetch(self, record: JobRecord) -> bytes | memoryview:
+    def fetch(self, record: JobRecord) -> bytes:
         """Fetch the response of a job that has ended, and keep it here; the host need not do so any more then."""
-        found = self.ask("response", record.id, SMALL)
-        content: bytes | memoryview = found
-        if isinstance(found, str):
-            target = io.BytesIO()
-            self.host.connector.get(found, target)
-            content = target.getbuffer()
-        self.index.keep_response(record.attempt_id, content)
+        path = self.index.response_path(record.attempt_id)
+        if not path.exists():
+            others = {other.id: other for other in self._others((record.id,), ended=True)}
+            found = self.ask("responses", [record.id, *others], SMALL)
+            content: bytes | memoryview | str = found.pop(record.id)
+            if isinstance(content, str):
+                target = io.BytesIO()
+                self.host.connector.get(content, target)
+                content = target.getbuffer()
+            self.index.keep_response(record.attempt_id, content)
+            for job_id, small in found.items():  # will be asked for next, most likely
+                self.index.keep_response(others[job_id].attempt_id, small)
         self.index.update([(record.id, {"fetched": 1})])
-        return content
+        return path.read_bytes()
 
     def retry(self, record: JobRecord) -> None:
         """Have a job tried once more.  Raises FileNotFoundError where the host has not kept its request."""

@@ -202,6 +202,12 @@ class Index:
         where = f"WHERE {' AND '.join(clauses)} " if clauses else ""
         return self._select(f"{where}ORDER BY submitted_at, id", values)
 
+    def unfetched(self, settings: str, *, ended: bool) -> list[JobRecord]:
+        """Return the jobs of a host whose responses have not been fetched: those that have ended, or the others."""
+        states = ", ".join(f"'{state}'" for state in JobState if state.ended)
+        where = f"WHERE settings = ? AND fetched = 0 AND state {'IN' if ended else 'NOT IN'} ({states})"
+        return self._select(f"{where} ORDER BY submitted_at", (settings,))
+
     def to_drop(self, settings: str) -> list[JobRecord]:
         """Return the jobs of a host that it need not keep any more, and does not know that of."""
         where = "WHERE settings = ? AND fetched = 1 AND dropped = 0 AND state = 'SUCCEEDED' AND folder IS NULL"
@@ -212,7 +218,8 @@ class Index:
         with self._transaction() as database:
             database.executemany("DELETE FROM jobs WHERE id = ?", [(job_id,) for job_id in ids])
         for job_id in ids:
-            self.response_path(job_id).unlink(missing_ok=True)
+            for path in (self.response_path(job_id), *self.response_path(job_id).parent.glob(f"{job_id}.*")):
+                path.unlink(missing_ok=True)
 
     def response_path(self, job_id: str) -> Path:
         """Return where a job's response is kept."""

@@ -129,7 +129,7 @@ class Job:
         record = self.record
         path = index().response_path(record.attempt_id)
         try:
-            content: bytes | memoryview = path.read_bytes() if record.fetched else self._jobs.fetch(record)
+            content = path.read_bytes() if record.fetched else self._jobs.fetch(record)
         except FileNotFoundError:
             raise JobLost(f"{self._where}: {status.reason or 'its response is gone'}") from None
         trust = record.host_settings.trust

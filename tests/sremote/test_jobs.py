@@ -344,3 +344,18 @@ def with_progress(total: int) -> int:
         sremote.progress(number + 1, total)
     print(total, "done")
     return total
+
+
+def test_the_results_of_many_jobs_come_with_few_requests(
+    client: sremote.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = [client.submit("operator", "neg", [number]) for number in range(10)]
+    for job in jobs:
+        wait_for(lambda job=job: client.job(job.id).done())
+    asked: list[str] = []
+    ask = client._host_jobs.ask
+    monkeypatch.setattr(
+        client._host_jobs, "ask", lambda function, *args: asked.append(function) or ask(function, *args)
+    )
+    assert [job.result(PATIENCE) for job in jobs] == [-number for number in range(10)]
+    assert asked == ["responses"]
