@@ -42,11 +42,11 @@ def carry_out_ranks(job: Job, request: Message, response: Message, enter: Callab
         if status < 0 and -status in set(signal.Signals):
             return {"outcome": "killed", "signal": -status, "out_of_memory": False}
         return {"outcome": "exited", "status": status & 0xFF}
-    rank, message = found
+    speaker, message = found
     outcome = message.header["outcome"]
-    if rank and "error" in outcome:
+    if speaker and "error" in outcome:
         outcome["error"]["traceback"] = "on rank {} of {}:\n{}".format(
-            rank, launch["ranks"], outcome["error"]["traceback"]
+            speaker, launch["ranks"], outcome["error"]["traceback"]
         )
     response.sections.extend(message.sections)
     return outcome  # type: ignore[no-any-return]
@@ -69,7 +69,7 @@ def _outcome(job: Job, status: int) -> Optional[Tuple[int, Message]]:
     deadline = time.monotonic() + SHARED_PATIENCE
     while True:
         left = _left(job)
-        failed = [rank for rank in sorted(left) if has_failed(left[rank].header["outcome"])]
+        failed = [number for number in sorted(left) if has_failed(left[number].header["outcome"])]
         if failed:
             return failed[0], left[failed[0]]
         if status == 0 and 0 in left:

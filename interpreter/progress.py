@@ -1,7 +1,7 @@
 """How far a job has got, as its own function says; users have this as ``sremote.progress``.
 
 A host on which sremote is not installed has a module ``sremote`` all the same while
-a job runs, with this in it and nothing else.
+a job runs, with this in it, ``rank`` and ``ranks``, and nothing else.
 """
 
 import importlib.machinery
@@ -13,6 +13,8 @@ import threading
 import time
 from types import ModuleType
 from typing import Any, Dict, Optional, Tuple
+
+from .ranks import rank, ranks
 
 VARIABLE = "SREMOTE_PROGRESS"
 """The environment variable that names the file to write to; a job's child processes have it too."""
@@ -113,7 +115,7 @@ class _StandIn:
     @staticmethod
     def create_module(_spec: Any) -> ModuleType:
         module = ModuleType("sremote", __doc__)
-        vars(module)["progress"] = progress
+        vars(module).update(progress=progress, rank=rank, ranks=ranks)
         return module
 
     @staticmethod

@@ -7,13 +7,10 @@ from .errors import FormatError
 from .execution import carry_out, prepare
 from .job import Job
 from .launch import PREFIX, has_failed
+from .ranks import RANK, RANKS, rank
 from .run import read_request, settle
 from .streams import flush
 from .wire import Header, Message
-
-RANK = "SREMOTE_RANK"
-RANKS = "SREMOTE_RANKS"
-"""The environment variables that tell the function which rank it is, from 0, and how many there are."""
 
 _NUMBERED_BY = (
     "OMPI_COMM_WORLD_RANK",
@@ -33,10 +30,9 @@ def be_rank(job: Job) -> int:
     message = Message({})
     outcome, header = _carry_out(job, message)
     flush()
-    rank = int(os.environ.get(RANK, "0"))
     failed = has_failed(outcome)
-    if failed or rank == 0:
-        _leave(job, rank, Message({"outcome": outcome, "id": header.get("id", job.id)}, message.sections))
+    if failed or rank() == 0:
+        _leave(job, Message({"outcome": outcome, "id": header.get("id", job.id)}, message.sections))
     return 1 if failed else 0
 
 
@@ -53,9 +49,9 @@ def _carry_out(job: Job, message: Message) -> Tuple[Dict[str, Any], Header]:
     return carry_out(request, message, lambda: prepare(request.header), settle), request.header
 
 
-def _leave(job: Job, rank: int, message: Message) -> None:
+def _leave(job: Job, message: Message) -> None:
     """Write what the job's own process reads when all ranks have ended."""
-    path = job.path("{}{}".format(PREFIX, rank))
+    path = job.path("{}{}".format(PREFIX, rank()))
     with open(os.open(path + ".part", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
         for chunk in message.chunks():
             file.write(chunk)

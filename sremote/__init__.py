@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sremote.errors import SremoteError
     from sremote.executor import Executor
     from sremote.interpreter.progress import progress
+    from sremote.interpreter.ranks import rank, ranks
     from sremote.job_handle import Job, job, jobs
     from sremote.job_status import JobState, JobStatus
     from sremote.queue import Queue
@@ -47,6 +48,8 @@ _PLACES = {
     "job": "job_handle",
     "jobs": "job_handle",
     "progress": "interpreter.progress",
+    "rank": "interpreter.ranks",
+    "ranks": "interpreter.ranks",
 }
 
 __all__ = [
@@ -69,6 +72,8 @@ __all__ = [
     "job",
     "jobs",
     "progress",
+    "rank",
+    "ranks",
 ]
 
 

@@ -96,6 +96,8 @@ def test_the_exported_names() -> None:
         "job",
         "jobs",
         "progress",
+        "rank",
+        "ranks",
     ]
     assert [name for name in sremote.__all__ if getattr(sremote, name, None) is None] == []
 

@@ -30,9 +30,10 @@ def test_each_rank_runs_once_and_rank_0_answers(far_side: FarSide, tmp_path: Pat
 def f(path):
     with open(path, "a") as file:
         file.write(os.environ["SREMOTE_RANK"] + "/" + os.environ["SREMOTE_RANKS"] + "\\n")
-    return "I am " + os.environ["SREMOTE_RANK"]
+    import sremote
+    return "I am {} of {}".format(sremote.rank(), sremote.ranks())
 """
-    assert on_ranks(far_side, source, str(tmp_path / "ran")).result() == "I am 0"
+    assert on_ranks(far_side, source, str(tmp_path / "ran")).result() == "I am 0 of 2"
     assert sorted((tmp_path / "ran").read_text().split()) == ["0/2", "1/2"]
 
 

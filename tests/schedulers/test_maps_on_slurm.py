@@ -1,5 +1,6 @@
 """A map that a real Slurm carries out, as an array."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -86,3 +87,10 @@ def test_elements_that_slurm_loses_are_submitted_again(client: sremote.Client, s
 def test_an_element_that_fails_says_so(client: sremote.Client) -> None:
     with pytest.raises(RemoteExit):
         list(client.map("sys", "exit", [3], scheduler="slurm"))
+
+
+def test_an_executor_s_calls_are_batch_jobs(client: sremote.Client) -> None:
+    with client.executor(2, scheduler="slurm") as executor:
+        futures = [executor.submit(os.path.join, "a", str(number)) for number in range(2)]
+        assert [future.result(60) for future in futures] == ["a/0", "a/1"]
+    assert index().jobs() == []
