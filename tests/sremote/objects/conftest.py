@@ -15,7 +15,7 @@ from tests.sremote.objects import common  # noqa: F401 - what the clients have i
 
 ENDS = {python.minor: python for python in installed_pythons() if not python.name.startswith("pypy")}
 OLDEST, NEWEST = ENDS[min(ENDS)], ENDS[max(ENDS)]
-WAYS = ["local", "ssh", "openssh", "socket", f"local {OLDEST}", f"local {NEWEST}"]
+WAYS = ["local", "ssh", "openssh", "socket", "via", f"local {OLDEST}", f"local {NEWEST}"]
 
 
 @pytest.fixture(scope="session")
@@ -34,6 +34,9 @@ def connect(sshd: SshServer, tmp_path_factory: pytest.TempPathFactory) -> Iterat
             if kind == "socket":
                 server = stack.enter_context(SocketServer(tmp_path_factory.mktemp("socket") / "server"))
                 return stack.enter_context(server.client(root=root))
+            if kind == "via":
+                near = stack.enter_context(connect_to(sshd, root=root))
+                return stack.enter_context(sremote.connect("local:", via=near, root=root))
             path = next((str(each.path) for each in ENDS.values() if str(each) == python), None)
             return stack.enter_context(sremote.connect("local:", root=root, python=path))
 
