@@ -18,7 +18,7 @@ from sremote.answers import CommandResult, Facts, Leftover
 from sremote.arguments import add_arguments, split_arguments
 from sremote.bundle import interpreter_digest
 from sremote.by_value import dill_dumps, dill_origin
-from sremote.connectors.base import Capability, Connector, OutputSink
+from sremote.connectors.base import Connector, OutputSink
 from sremote.connectors.batch import Resources
 from sremote.echo import Echo
 from sremote.errors import UsageError
@@ -32,6 +32,7 @@ from sremote.interpreter.wire import Header, Message
 from sremote.job_handle import Job
 from sremote.response import Response
 from sremote.session import Session
+from sremote.spooled import with_streams
 from sremote.submission import Wishes, command_request
 from sremote.surroundings import Surroundings, surroundings_header
 from sremote.version import __version__
@@ -314,13 +315,13 @@ class Client:
 
         ``preload`` names modules to import at once, ``execmodel`` where ``remote_exec``
         runs code (``session.EXECMODELS``); the other arguments are as for
-        ``call``.  A dropped line ends it.  Raises UsageError where the connector has
-        no streams.
+        ``call``.  A dropped line ends it.  Where the connector has no streams it
+        goes through files that are polled, which is slow.  Raises UsageError where the
+        host runs batch jobs only.
         """
-        if Capability.STREAM not in self.host.connector.capabilities:
-            raise UsageError(f"{self.host.where}: its connector has no streams, which a session needs")
         header = self._surroundings(surroundings)
-        return Session(self.host, header, preload=preload, output=Echo() if echo else None, execmodel=execmodel)
+        host, output = with_streams(self.host), Echo() if echo else None
+        return Session(host, header, preload=preload, output=output, execmodel=execmodel)
 
     def mailbox(self, *, walltime: float = 3600.0, **options: Unpack[MailboxOptions]) -> Mailbox:
         """Have one long job on the host carry out this client's calls, until it is closed or for ``walltime`` seconds.
