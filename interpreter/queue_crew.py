@@ -4,6 +4,7 @@ import contextlib
 import os
 import select
 import signal
+import time
 from typing import List, NoReturn
 
 from .queue_executor import TOKEN, Executor, Outputs
@@ -11,6 +12,9 @@ from .queue_journal import Journal
 
 _TOKENS_AT_ONCE = 4096 // TOKEN.size
 """A write of so many is one write, and no reader finds half a token (pipe(7), PIPE_BUF)."""
+
+_TO_END = 1.0
+"""Seconds for an executor that has nothing to do to end."""
 
 
 class Crew:
@@ -63,8 +67,14 @@ class Crew:
         self.last_words = "wait status {}".format(status)
         return status
 
-    def dismiss(self) -> None:
-        """Stop the executor with all its children."""
+    def dismiss(self, idle: bool = False) -> None:
+        """Stop the executor with all its children; where it is ``idle``, let it end by itself first."""
+        if self._pid and idle:
+            os.close(self._tokens)
+            self._tokens = os.open(os.devnull, os.O_WRONLY)
+            deadline = time.monotonic() + _TO_END
+            while not self._has_ended() and time.monotonic() < deadline:
+                select.select([self._notices], [], [], 0.02)
         if self._pid:
             self._kill_children()
             os.kill(self._pid, signal.SIGKILL)

@@ -78,6 +78,7 @@ class Worker:
         ended = "given up"
         try:
             ended = self._work()
+            self._crew.dismiss(idle=True)
             self._leave()
         except (GivenUp, QueueMissing):
             pass

@@ -51,7 +51,6 @@ def test_a_queue_is_filled_worked_on_and_looked_at(program: Program, run: Progra
     table = run("tasks")
     assert re.search(r"^ +1  FAILED     exited 3, \d\.\d s     exit 3$", table, re.MULTILINE)
     assert re.search(r"^ +2  SUCCEEDED  returned, .* math\.sqrt\(16\)$", table, re.MULTILINE)
-    assert run("tasks", "1-2", "--state", "SUCCEEDED").count("\n") == 1
     assert run("result", "0") == "word out\n"
     assert run("result", "1", status=1) == ""
     assert run("result", "2") == "4.0\n"
@@ -69,8 +68,7 @@ def test_tasks_are_loaded_from_a_file_or_standard_input(run: Program, tmp_path: 
     file = tmp_path / "tasks"
     file.write_text('{"shell": "echo a", "name": "a"}\n{"shell": "echo b", "after": ["a"]}\n')
 
-    assert run("load", str(file), "--id", "once") == "2 tasks, from 0\n"
-    assert run("load", str(file), "--id", "once") == "2 tasks, from 0\n"
+    assert [run("load", str(file), "--id", "once") for _ in range(2)] == ["2 tasks, from 0\n"] * 2
     assert run("load", "-", stdin="echo c\n# nothing\n") == "1 tasks, from 2\n"
     file.write_text("true\n{\n")
     assert "line 2" in run("load", str(file), status=2)
@@ -102,7 +100,6 @@ def test_each_command_prints_one_json_object_where_that_is_asked_for(program: Pr
     (task,) = answer("tasks")["tasks"]
     assert (task["number"], task["state"], task["what"], task["exit_status"]) == (0, "SUCCEEDED", "true", 0)
     status = answer("status")
-    assert status == answer("wait")
     assert (status["tasks"]["SUCCEEDED"], status["workers"], status["blocked"]) == (1, [], 0)
     assert json.loads(program("queue", "list", "local:", "--json")) == {"queues": [status]}
     assert answer("recover") == {"recovered": 0, "failed": 0, "workers": [], "unknown": []}
