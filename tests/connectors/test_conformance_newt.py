@@ -1,7 +1,6 @@
 """The newt connector keeps the contract, whichever dialect the gateway speaks."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -13,44 +12,23 @@ from tests.kit.newt_server import MACHINE, PASSWORD, USER, NewtServer
 from tests.kit.web import running
 
 
-@pytest.fixture(scope="module")
-def newt_1(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with running(NewtServer(1, tmp_path_factory.mktemp("newt")).application()) as url:
-        yield url
-
-
-@pytest.fixture(scope="module")
-def newt_2(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with running(NewtServer(2, tmp_path_factory.mktemp("newt")).application()) as url:
-        yield url
-
-
-@pytest.fixture
-def password_file(tmp_path: Path) -> str:
-    file = tmp_path / "password"
-    file.touch(mode=0o600)
-    file.write_text(PASSWORD)
-    return str(file)
-
-
-class TestNewt1(ConnectorConformance):
-    connector_class = NewtConnector
-
-    @pytest.fixture
-    def connector(self, newt_1: str, password_file: str) -> Iterator[Connector]:
-        with newt(newt_1, password_file) as connector:
+@pytest.fixture(scope="module", params=[1, 2], ids=["newt 1", "newt 2"])
+def signed_in(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[NewtConnector]:
+    """A connector that all tests share, as signing in takes longer than most of them."""
+    folder = tmp_path_factory.mktemp("newt")
+    password = folder / "password"
+    password.touch(mode=0o600)
+    password.write_text(PASSWORD)
+    with running(NewtServer(request.param, folder).application()) as url:
+        address = parse_address(f"newt+{url.replace('://', f'://{USER}@')}/{MACHINE}")
+        with NewtConnector(address, password_file=str(password)) as connector:
             yield connector
 
 
-class TestNewt2(ConnectorConformance):
+class TestNewt(ConnectorConformance):
     connector_class = NewtConnector
 
     @pytest.fixture
-    def connector(self, newt_2: str, password_file: str) -> Iterator[Connector]:
-        with newt(newt_2, password_file) as connector:
-            yield connector
-
-
-def newt(url: str, password_file: str) -> NewtConnector:
-    address = parse_address(f"newt+{url.replace('://', f'://{USER}@')}/{MACHINE}")
-    return NewtConnector(address, password_file=password_file)
+    def connector(self, signed_in: NewtConnector) -> Connector:
+        signed_in.connect()
+        return signed_in

@@ -29,21 +29,34 @@ def home_of_the_gateway(running_gateway: Gateway, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("HOME", str(running_gateway.settings.home))
 
 
+@pytest.fixture(scope="module")
+def with_streams(running_gateway: Gateway) -> Iterator[NewtConnector]:
+    """A connector that all tests share, as signing in takes longer than most of them."""
+    with StreamingNewt(running_gateway.address, **running_gateway.options) as connector:
+        assert Capability.STREAM in connector.capabilities
+        yield connector
+
+
+@pytest.fixture(scope="module")
+def without_streams(running_gateway: Gateway) -> Iterator[NewtConnector]:
+    with running_gateway.connector(stream=False) as connector:
+        assert Capability.STREAM not in connector.capabilities
+        yield connector
+
+
 class TestGatewayWithStreams(ConnectorConformance):
     connector_class = StreamingNewt
 
     @pytest.fixture
-    def connector(self, running_gateway: Gateway) -> Iterator[Connector]:
-        with StreamingNewt(running_gateway.address, **running_gateway.options) as connector:
-            assert Capability.STREAM in connector.capabilities
-            yield connector
+    def connector(self, with_streams: NewtConnector) -> Connector:
+        with_streams.connect()
+        return with_streams
 
 
 class TestGatewayWithoutStreams(ConnectorConformance):
     connector_class = NewtConnector
 
     @pytest.fixture
-    def connector(self, running_gateway: Gateway) -> Iterator[Connector]:
-        with running_gateway.connector(stream=False) as connector:
-            assert Capability.STREAM not in connector.capabilities
-            yield connector
+    def connector(self, without_streams: NewtConnector) -> Connector:
+        without_streams.connect()
+        return without_streams

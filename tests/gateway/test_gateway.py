@@ -19,9 +19,10 @@ from click.testing import CliRunner
 
 import sremote
 from sremote.cli.gateway import gateway as command
-from sremote.cli.options import State
+from sremote.cli.options import State as Options
 from sremote.connectors.address import parse_address
 from sremote.connectors.base import Capability
+from sremote.connectors.check import State
 from sremote.connectors.errors import (
     HostError,
     HostKeyError,
@@ -332,6 +333,19 @@ def test_a_gateway_that_is_not_there(shared: Gateway) -> None:
         NewtConnector(parse_address("newt+https://127.0.0.1:1/lab"), **shared.options).connect()
 
 
+def test_the_doctor_tries_each_step(shared: Gateway) -> None:
+    steps = {check.name: check for check in shared.connector().diagnose()}
+    assert {name: check.state for name, check in steps.items()} == {
+        "gateway answers": State.OK,
+        "sign-in works": State.OK,
+    }
+    assert "sremote gateway" in steps["gateway answers"].detail
+    slow = {check.name: check.state for check in shared.connector(stream=False).diagnose()}
+    assert slow["streams"] is State.WARNING
+    wrong = list(shared.connector(fingerprint="0" * 64).diagnose())
+    assert [(check.name, check.state) for check in wrong] == [("gateway answers", State.FAILED)]
+
+
 # --- behind a proxy -----------------------------------------------------------------------
 
 
@@ -386,7 +400,7 @@ def test_the_command_makes_a_token_serves_and_tells_how_to_get_in(client_home: P
     ],
 )
 def test_what_cannot_be_is_said_in_a_sentence(client_home: Path, arguments: list[str], message: str) -> None:
-    done = CliRunner().invoke(command, arguments, obj=State())
+    done = CliRunner().invoke(command, arguments, obj=Options())
 
     assert isinstance(done.exception, UsageError | SystemExit)
     assert message in " ".join((done.output + str(done.exception)).split())
