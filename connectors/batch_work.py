@@ -25,6 +25,8 @@ log = logging.getLogger("sremote")
 
 _PASSING = (ConnectionLost, HostUnreachable, LineTimeout, SchedulerAway)
 _TRIES = 4
+EXIT_ELSEWHERE = 75
+"""What a job of ours ends with where another one, of the same script, has the work: sysexits.h's EX_TEMPFAIL."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,8 @@ class Patience:
     """Pauses between two questions double from the first to the longest."""
     late_file: float = 10.0
     """For so long a file may be late after the job that wrote it has ended: file servers are."""
+    elsewhere_for: float = 3600.0
+    """For so long a second job of the same work may be waited for, once this one has ended and left it to that."""
     away_for: float = 300.0
     """For so long the gateway may give no answer."""
 
@@ -117,7 +121,9 @@ def await_file(
             if now - answered > patience.away_for:
                 raise
             log.info("%s: %s", connector.name, error.message)
-        if ended_at is not None and now - ended_at > patience.late_file:
+        elsewhere = state is not None and state.exit_status == EXIT_ELSEWHERE
+        late = patience.elsewhere_for if elsewhere else patience.late_file
+        if ended_at is not None and now - ended_at > late:
             raise _without_result(connector, state, job, path)
         if state is None and now - began > patience.not_found_for and now - answered <= patience.not_found_for:
             raise HostError(

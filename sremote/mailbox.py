@@ -14,17 +14,20 @@ from typing import Any, Self, TypedDict, Unpack
 from sremote.connectors.background import BackgroundProcesses
 from sremote.connectors.base import Capability, Connector
 from sremote.connectors.batch import BatchScript, BatchSystem, Resources
-from sremote.connectors.batch_work import Patience, cancel_quietly, fetch_when_there, submit_once
+from sremote.connectors.batch_work import EXIT_ELSEWHERE, Patience, cancel_quietly, fetch_when_there, submit_once
 from sremote.connectors.mailbox import MailboxConnector, Pace, Post
 from sremote.connectors.through_batch import ThroughBatch
 from sremote.errors import ConnectionLost, FileMissing, HostError, LineError, MailboxEnded, UsageError
 from sremote.host import Host
 from sremote.reconnect import again
+from sremote.schedulers.detection import find_batch_system
 from sremote.unpacking import SelfUnpacking, absolute_root, why_without_result
 
 log = logging.getLogger("sremote")
 
 DEFAULT_WALLTIME = 3600.0
+SILENCE = 60.0
+"""Seconds without a new beat after which a mailbox has ended of which nothing else tells."""
 MARGIN = 30.0
 """Seconds before its job's time is up at which a mailbox ends by itself, so that it can say so."""
 
@@ -34,8 +37,11 @@ class MailboxOptions(TypedDict, total=False):
 
     resources: Resources
     """What the job asks for, but for the wall time (default: what the host's settings say)."""
+    scheduler: str
+    """The batch system to submit the job to: slurm, pbs, …, or auto (default: the gateway's own, else the job is a
+    background process of the host)."""
     batch: BatchSystem
-    """The batch system to submit the job to (default: the gateway's own, else a background process of the host)."""
+    """A batch system of your own, instead."""
     idle: float
     """Seconds without a letter from the client after which the job ends (default: only at its wall time)."""
     renew: bool
@@ -74,7 +80,7 @@ class Mailbox:
         # Its files go the direct way; only commands would take the queue.
         self._files = self._before.connector if isinstance(self._before, ThroughBatch) else self._before
         self._patience = self._before.patience if isinstance(self._before, ThroughBatch) else Patience()
-        self._batch = options.get("batch") or _batch_of(self._before, host)
+        self._batch = options.get("batch") or _batch_of(host, options.get("scheduler"))
         self._program = SelfUnpacking(host)
         self._root = absolute_root(host)
         self._opened = 0
@@ -173,10 +179,14 @@ class _Pulse:
         except LineError as error:
             log.info("%s", error.message)
             return ""
+        silent = time.monotonic() - self._seen
+        if found is not None and found.exit_status == EXIT_ELSEWHERE:
+            # The script was submitted twice, and the other job serves; only the beat tells of that one.
+            return f"its state has not changed for {silent:.0f} s" if silent > SILENCE else ""
         if found is not None and found.state.ended:
             reason = f" ({found.reason})" if found.reason else ""
             return f"job {self._job} {found.state.value}{reason}"
-        if found is None and time.monotonic() - self._seen > self._patience.not_found_for:
+        if found is None and silent > self._patience.not_found_for:
             return f"{self._batch.name} knows no job {self._job} any more"
         return ""
 
@@ -188,11 +198,14 @@ class _Pulse:
         return state if isinstance(state, dict) else {}
 
 
-def _batch_of(connector: Connector, host: Host) -> BatchSystem:
-    if Capability.BATCH in connector.capabilities:
-        return connector.batch
-    if Capability.EXECUTE in connector.capabilities:
-        return BackgroundProcesses(connector)
+def _batch_of(host: Host, scheduler: str | None) -> BatchSystem:
+    found = find_batch_system(host, scheduler)
+    if found is not None:
+        return found
+    if Capability.BATCH in host.connector.capabilities:
+        return host.connector.batch
+    if Capability.EXECUTE in host.connector.capabilities:
+        return BackgroundProcesses(host.connector)
     raise UsageError(
         f"{host.where}: its connector can neither execute commands nor submit jobs", "Give batch= a batch system."
     )

@@ -137,7 +137,7 @@ def test_a_second_mailbox_is_refused(client: Client, mailbox: Mailbox) -> None:
         client.mailbox()
 
 
-@pytest.mark.parametrize("request_number", range(1, 9))
+@pytest.mark.parametrize("request_number", [1, 2, 4])
 def test_an_answer_that_is_lost_changes_nothing(
     bare: BareConnector, client: Client, mailbox: Mailbox, tmp_path: Path, request_number: int
 ) -> None:
