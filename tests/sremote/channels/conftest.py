@@ -1,5 +1,6 @@
 """Sessions over every way to a host and with every Python there, one of each for all tests: leave them as they were."""
 
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,6 +13,9 @@ from tests.kit.pythons import installed_pythons
 from tests.kit.socket_server import SocketServer
 from tests.kit.sshd import SshServer
 
+LONG = bool(os.environ.get("SREMOTE_LONG_TESTS"))
+PYTHONS = [python.name for python in installed_pythons()]
+NEWEST = [name for name in PYTHONS if not name.startswith("pypy")][-1]
 WAYS = ("local", "ssh", "openssh", "socket", "via")
 
 
@@ -65,9 +69,15 @@ class Sessions:
         return sremote.connect("local:", python=str(python.path), root=str(self._folder / way))
 
 
-@pytest.fixture(params=[*WAYS, *(python.name for python in installed_pythons())])
+@pytest.fixture(params=[*WAYS, *(PYTHONS if LONG else (PYTHONS[0], NEWEST))])
 def session(request: pytest.FixtureRequest, sessions: Sessions) -> sremote.Session:
-    """A session over each way, and with each Python on this machine."""
+    """A session over each way, and with the oldest and the newest Python there; with SREMOTE_LONG_TESTS each one."""
+    return sessions.session(request.param)
+
+
+@pytest.fixture(params=PYTHONS)
+def python_session(request: pytest.FixtureRequest, sessions: Sessions) -> sremote.Session:
+    """A session with each Python on this machine."""
     return sessions.session(request.param)
 
 

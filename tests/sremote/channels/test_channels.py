@@ -446,3 +446,30 @@ def test_an_interrupted_wait_leaves_the_channel_as_it_was(local_session: sremote
     timer.join()
     channel.send(None)
     assert channel.receive(60) == "whole"
+
+
+def test_one_program_does_it_all_with_each_python_there(python_session: sremote.Session) -> None:
+    found: list[object] = []
+    extra = python_session.newchannel()
+    channel = python_session.remote_exec("""
+        import sys
+        extra = channel.receive()
+        for item in channel:
+            if item is None:
+                break
+            channel.send(item)
+        print("written", file=extra.makefile("w"))
+        extra.close()
+        raise ValueError(sys.version_info[1])
+    """)
+    values = [1, "text", b"bytes" * 100_000, {"deep": [(1, {2})]}, datetime.date(2024, 2, 29), 1.5]
+    channel.send(extra)
+    for value in values:
+        channel.send(value)
+    channel.send(None)
+    extra.setcallback(found.append, endmarker="end")
+    assert [channel.receive(60) for _ in values] == values
+    with pytest.raises(RemoteError, match="ValueError: "):
+        channel.receive(60)
+    extra.waitclose(60)
+    assert "".join(map(str, found)) == "written\nend"
