@@ -38,8 +38,8 @@ GRACE = 5.0
 """Seconds between SIGTERM and SIGKILL, where the window is closed."""
 EXIT_CLAIMED = 75
 """EX_TEMPFAIL of sysexits.h: another process has the job."""
-_ROOM = 1 << 16
-"""Bytes that may wait for a window that does not take them, before the component has to wait as well."""
+_ROOM = 1 << 20
+"""Bytes that may wait for a window that does not take them, as while somebody scrolls back; the oldest go."""
 _READ = 1 << 16
 _SIZE = b"\x18\x00\x50\x00" + bytes(4)  # 24 lines of 80 columns, where there is no window
 
@@ -92,6 +92,8 @@ class Terminal:
         )
         self._waiting = b""
         """What the window has not taken yet."""
+        self._typed = b""
+        """What the component has not taken yet."""
         self._carriage_return = False
         self._failed = False
         self._hung_up = False
@@ -229,22 +231,23 @@ class Terminal:
                 return status
             if self._hung_up:
                 self._stop()
-            reading = [wake]
-            if len(self._waiting) < _ROOM:
-                reading.append(self._master)
-            if self._window:
+            reading = [wake, self._master]
+            if self._window and len(self._typed) < _ROOM:
                 reading.append(0)
+            writing = ([1] if self._waiting else []) + ([self._master] if self._typed else [])
             pause = None if self._deadline is None else 0.05
-            readable, writable, _ = select.select(reading, [1] if self._waiting else [], [], pause)
+            readable, writable, _ = select.select(reading, writing, [], pause)
             if wake in readable:
                 os.read(wake, 4096)
             if self._master in readable and not self._take_output():
                 # Nobody has the terminal open any more, though the component lives on: its end will wake this.
                 select.select([wake], [], [], 0.2)
-            if writable:
+            if 1 in writable:
                 self._show(b"")
             if 0 in readable:
                 self._take_input()
+            elif self._master in writable:
+                self._type(b"")
 
     def _take_output(self) -> bool:
         """Pass on what the component has printed; say whether there was anything."""
@@ -277,7 +280,7 @@ class Terminal:
     def _show(self, data: bytes) -> None:
         if not self._window:
             return
-        self._waiting += data
+        self._waiting = (self._waiting + data)[-_ROOM:]
         try:
             self._waiting = self._waiting[os.write(1, self._waiting) :]
         except BlockingIOError:
@@ -296,7 +299,16 @@ class Terminal:
             self._window = False
             self._hang_up()
             return
-        attempt(os.write, self._master, data)  # what the component does not read is dropped, as a terminal does
+        self._type(data)
+
+    def _type(self, data: bytes) -> None:
+        self._typed += data
+        try:
+            self._typed = self._typed[os.write(self._master, self._typed) :]
+        except BlockingIOError:
+            pass
+        except OSError:
+            self._typed = b""
 
     def _stop(self) -> None:
         now = monotonic()
@@ -335,15 +347,17 @@ class Terminal:
             code = 128 + number
         if self._component.done:
             attempt(_write, self._component.done, "{}\n".format(code))
-        self._show("\r\n[{}: {}]\r\n".format(self._component.name, words).encode("utf-8", "replace"))
-        if self._modes is not None:
-            os.set_blocking(1, True)
-            termios.tcsetattr(0, termios.TCSANOW, self._modes)
         request = {"id": self._component.id, "target": {"kind": "command"}}
         try:
             respond(Job(self._component.directory), request, started=began, **outcome)
         except OSError as error:
-            sys.stderr.write("sremote: how it ended cannot be kept: {}\n".format(error.strerror))
+            words += "; that cannot be kept: {}".format(error.strerror)
+        self._show("\r\n[{}: {}]\r\n".format(self._component.name, words).encode("utf-8", "replace"))
+        if self._modes is not None:
+            os.set_blocking(1, True)
+            while self._window and self._waiting:
+                self._show(b"")
+            attempt(termios.tcsetattr, 0, termios.TCSANOW, self._modes)
         return code
 
 
@@ -351,7 +365,7 @@ def attempt(call: "Callable[..., object]", *arguments: object) -> None:
     """Make a call of the system whose refusal does not matter."""
     try:
         call(*arguments)
-    except OSError:
+    except (OSError, termios.error):
         return
 
 

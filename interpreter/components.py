@@ -32,7 +32,8 @@ LOST_AFTER = 2.0
 """Seconds for the response to come after a component's end, before it counts as lost."""
 _PAUSE = 0.01
 _WATCH_PAUSE = 0.04
-_CHUNK = 1 << 16
+OUTPUT_LIMIT = 1 << 18
+"""Bytes of a component's output that one answer holds."""
 
 Description = Dict[str, Any]
 
@@ -161,7 +162,7 @@ def _news(job: Job, offset: int, look_for_process: bool) -> Description:
     try:
         with open(job.path("stdout"), "rb") as file:
             file.seek(offset)
-            data = file.read(_CHUNK)
+            data = file.read(OUTPUT_LIMIT)
             if data:
                 found["output"] = data
             rest = os.fstat(file.fileno()).st_size - offset - len(data)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from sremote.launcher.plan import where
-from sremote.launcher.reporter import Reporter
+from sremote.launcher.reporter import Reporter, counted
 from sremote.launcher.result import ComponentResult, LaunchResult
 from sremote.sizes import as_size
 
@@ -64,7 +64,7 @@ class ConsoleReporter(Reporter):
 
     def copied(self, host: str, files: int, unchanged: int) -> None:
         """Say what has been copied."""
-        self.stage(f"{where(host)}: {files} files sent, {unchanged} unchanged.")
+        self.stage(f"{where(host)}: {counted(files, 'file')} sent, {unchanged} unchanged.")
 
     def output(self, component: ComponentResult, line: str) -> None:
         """Show a line of output."""
@@ -106,11 +106,12 @@ class Collector(Reporter):
 
 def print_plan(plan: Plan) -> None:
     """Show hosts, files with sizes, order and exact commands."""
-    click.echo(f"{plan.options.screen}: {len(plan.components)} components on {len(plan.hosts)} hosts")
+    components, hosts = counted(len(plan.components), "component"), counted(len(plan.hosts), "host")
+    click.echo(f"{plan.options.screen}: {components} on {hosts}")
     for host in plan.hosts:
         files = [file for each in plan.on(host) for file in each.files]
         size = as_size(sum(file.size or 0 for file in files))
-        click.echo(f"\n{where(host)}: {len(files)} files, {size}")
+        click.echo(f"\n{where(host)}: {counted(len(files), 'file')}, {size}")
         for file in files:
             what = "folder" if file.size is None else as_size(file.size)
             click.echo(f"    {file.source} -> {file.destination}  ({what}, mode {file.mode:04o})")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, wait
 from typing import Any, TypeVar
 
@@ -12,7 +12,7 @@ from sremote.errors import LineError, SremoteError, UsageError
 from sremote.launcher.host_link import HostLink
 from sremote.launcher.plan import Plan, where
 from sremote.launcher.record import save_record
-from sremote.launcher.reporter import Reporter
+from sremote.launcher.reporter import Reporter, counted
 from sremote.launcher.result import ComponentResult, HostResult, LaunchResult
 from sremote.launcher.supervision import Stopped, Supervision
 from sremote.launcher.workers import Workers
@@ -88,8 +88,7 @@ class Launch:
     # Before anything runs
 
     def _prepare(self) -> None:
-        hosts = self.plan.hosts
-        self._reporter.stage(f"Connecting to {_count(hosts, 'host')}.")
+        self._reporter.stage(f"Connecting to {counted(len(self.plan.hosts), 'host')}.")
         self._on_all(lambda link: link.connect())
         self._note("connected")
         self._check()
@@ -189,7 +188,3 @@ class Launch:
 
     def _note(self, stage: str) -> None:
         self.result.times[stage] = time.time()
-
-
-def _count(things: Sequence[object], what: str) -> str:
-    return f"{len(things)} {what}{'' if len(things) == 1 else 's'}"

@@ -11,6 +11,11 @@ if TYPE_CHECKING:
     from sremote.tree_progress import Progress
 
 
+def counted(number: int, what: str) -> str:
+    """Return a number of things in words: 1 host, 2 hosts."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 class Reporter:
     """Is told what happens, always from the same thread but for ``copying``; this one takes no notice."""
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from sremote.connectors.base import Capability
 from sremote.errors import LineError, SremoteError
+from sremote.interpreter.components import OUTPUT_LIMIT
 from sremote.launcher.host_link import HostLink
 from sremote.reconnect import again
 
@@ -66,8 +67,9 @@ class Watcher:
                     self._tell(None, error)
                 return
             self._take(news)
-            with self._changed:
-                self._changed.wait_for(lambda: self._closed, PAUSE)
+            if not any(len(each.get("output", b"")) == OUTPUT_LIMIT for each in news.values()):
+                with self._changed:
+                    self._changed.wait_for(lambda: self._closed, PAUSE)
 
     def _ask(self, offsets: dict[str, int], ready: dict[str, dict[str, Any]]) -> dict[str, News]:
         streams = Capability.STREAM in self._link.client.host.connector.capabilities

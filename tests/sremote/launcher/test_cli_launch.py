@@ -59,7 +59,7 @@ def test_output_goes_to_stdout_with_names_and_all_else_to_stderr(config: Path) -
         "read",
         "Connecting to 1 host.",
         "Copying files.",
-        "local: 1 files sent, 0 unchanged.",
+        "local: 1 file sent, 0 unchanged.",
         "Starting server.",
         "Starting hello.",
         "hello on local: succeeded",
@@ -97,7 +97,7 @@ def test_a_launch_that_is_left_running_can_be_looked_at_followed_and_stopped(con
 
 def test_the_plan_is_shown_without_touching_anything(config: Path) -> None:
     lines = sremote("launch", "-c", config, "--dry-run").stdout.splitlines()
-    assert lines[:3] == ["runner: 2 components on 1 hosts", "", "local: 1 files, 29 bytes"]
+    assert lines[:3] == ["runner: 2 components on 1 host", "", "local: 1 file, 29 bytes"]
     assert lines[3].startswith(f"    {config.parent}/hello.sh -> hello.sh  (29 bytes, mode 07")
     assert "    hello on local, in a temporary folder, waited for" in lines
     assert "        hello.sh '$x'" in lines
@@ -138,6 +138,16 @@ def test_ctrl_c_stops_everything_and_ends_with_130(config: Path) -> None:
     assert subprocess.run(["screen", "-ls"], capture_output=True, text=True, check=False).stdout.startswith(
         "No Sockets"
     )
+
+
+def test_what_a_killed_launcher_has_started_can_be_found_and_stopped(config: Path) -> None:
+    launcher = pexpect.spawn(str(PROGRAM), ["launch", "-c", str(config), "--follow"], encoding="utf-8", timeout=60)
+    launcher.expect("hello on local: succeeded")
+    launcher.kill(signal.SIGKILL)
+    launcher.wait()
+    assert sremote_json("launch", "--status")["components"][0]["state"] == "running"
+    assert sremote("launch", "--stop").stdout == "Stopped server.\n"
+    assert processes_with("sleep 54321.15") == []
 
 
 def test_each_host_has_a_bar_on_a_terminal(write: Write, tmp_path: Path) -> None:

@@ -125,7 +125,7 @@ def test_a_full_disk_is_told_before_anything_is_copied_or_else_while_it_is(
 def test_ctrl_c_at_each_stage_leaves_nothing_behind(
     known_hosts: list[SshServer], write: Write, seen: Seen, tmp_path: Path, stage: str
 ) -> None:
-    (tmp_path / "big").write_bytes(os.urandom(20_000_000))
+    (tmp_path / "big").write_bytes(os.urandom(8_000_000))
     write("run.sh", "#!/bin/sh\necho hello\n(setsid sleep 54321.11 &)\nexec sleep 54321.11\n")
     config = write(
         "config.py",

@@ -12,6 +12,11 @@ from tests.kit.program import PROGRAM
 from tests.kit.sshd import SshServer
 from tests.sremote.launcher.conftest import Write, plan_of, run, sremote, sremote_json, wait_until
 
+GO = """\
+until [ -e go ]; do sleep 0.02; done
+seq 300000
+echo through > through
+"""
 TALKER = """\
 #!/bin/sh
 stty -echo
@@ -105,6 +110,34 @@ def test_a_component_sees_a_window_that_changes_its_size(talker: Path, write: Wr
     shown.expect("20 70")
     shown.close(force=True)
     sremote("launch", "--stop")
+
+
+def test_a_window_that_is_held_up_holds_up_no_component_and_no_input_is_lost(write: Write, tmp_path: Path) -> None:
+    """Somebody scrolls back in screen, which then takes nothing from the window; and pastes more than a line holds."""
+    write("much.sh", "#!/bin/sh\nstty raw -echo\nhead -c 50000 | wc -c > got\n" + GO)
+    config = write(
+        "config.py",
+        f"""\
+        c = Component(name='much', host='localhost', executable='much.sh', base_dir={str(tmp_path)!r})
+        config.add_component(c)
+        """,
+    )
+    window = run(config).components[0].window
+    assert window is not None
+    session, _, number = window.partition(":")
+    (tmp_path / "pasted").write_text("x" * 50000)
+    for command in (["readbuf", tmp_path / "pasted"], ["paste", "."]):
+        subprocess.run(["screen", "-S", session, "-p", number, "-X", *command], check=True)
+    wait_until((tmp_path / "got").exists, "all that was pasted")
+    shown = terminal(["screen", "-x", session, "-p", number])
+    shown.send("\x01[")
+    shown.expect("Copy mode")
+    (tmp_path / "go").touch()
+    wait_until((tmp_path / "through").exists, "the end of the output")
+    assert (tmp_path / "got").read_text().strip() == "50000"
+    shown.close(force=True)
+    sremote("launch", "--stop")
+    assert sremote("launch", "--logs", "much").stdout.splitlines()[-1] == "300000"
 
 
 def test_attaching_needs_a_window_and_a_terminal(write: Write) -> None:
