@@ -53,7 +53,7 @@ def _seconds(_ctx: click.Context, _param: click.Parameter, text: str | None) -> 
     "resources",
     metavar="KEY=VALUE",
     multiple=True,
-    help="What it asks of the batch system: nodes, cores, memory, gpus, queue, account; repeatable.",
+    help="What it asks of the batch system: nodes, tasks, cores, memory, gpus, queue, account, after; repeatable.",
 )
 @click.option("--env", metavar="KEY=VALUE", multiple=True, help="Set an environment variable there; repeatable.")
 @click.option("--cwd", metavar="DIR", help="The folder to run in, there.")

@@ -24,6 +24,8 @@ class Command:
 
     argv: Sequence[str]
     stdin: str = ""
+    name: str = ""
+    """What messages call it, where that is not its first word."""
 
 
 @dataclass(frozen=True)

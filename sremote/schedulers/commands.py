@@ -116,7 +116,7 @@ class CommandBatchSystem(BatchSystem):
             raise self._at_host(error) from None
 
     def _run(self, command: Command, timeout: float) -> Answer:
-        program = command.argv[0]
+        program = command.name or command.argv[0]
         try:
             done = self._execute(
                 ["sh", "-c", _LIMITED, "sh", f"{timeout:g}", *command.argv],

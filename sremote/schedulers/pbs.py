@@ -121,7 +121,7 @@ class Pbs(Adapter):
     def find_command(self, name: str) -> Command:
         """Return qselect by name, and qstat for what it finds."""
         script = 'ids=$(qselect -x -N "$1") || exit; [ -z "$ids" ] || exec qstat -x -f -t $ids'
-        return Command(["sh", "-c", script, "sh", self.job_name(name)])
+        return Command(["sh", "-c", script, "sh", self.job_name(name)], name="qselect")
 
     def jobs(self, answer: Answer) -> list[BatchJob]:
         """Return the jobs of qstat's paragraphs; of those that it does not know it says so."""

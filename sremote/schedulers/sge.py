@@ -89,7 +89,7 @@ class Sge(Adapter):
 
     def query_command(self, ids: Sequence[str]) -> Command:
         """Return qstat for all jobs of the user: it cannot be asked for some with their states."""
-        return Command(["sh", "-c", 'exec qstat -u "$(id -un)" -g d -xml'])
+        return Command(["sh", "-c", 'exec qstat -u "$(id -un)" -g d -xml'], name="qstat")
 
     def find_command(self, name: str) -> Command:
         """Return the same: it cannot be asked by name either."""

@@ -25,6 +25,12 @@ from sremote.schedulers.adapter import (
 # The job's id, that of its array, its index there, state, reason, nodes; the name last, as it may hold anything.
 _FORMAT = "%i|%F|%K|%T|%r|%N|%j"
 
+# Within another Slurm job, what that was given would count for this one as well.
+_OUTSIDE = """[ -z "$SLURM_JOB_ID" ] || for name in $(env | sed -n 's/^\\(SLURM_[A-Z0-9_]*\\)=.*/\\1/p'); do
+    case $name in SLURM_CONF | SLURM_CLUSTERS | SLURM_JWT) ;; *) unset "$name" ;; esac
+done
+exec "$@\""""
+
 _STATES = {
     "PENDING": BatchState.QUEUED,
     "CONFIGURING": BatchState.QUEUED,
@@ -115,7 +121,7 @@ class Slurm(Adapter):
 
     def submit_command(self, script: BatchScript) -> Command:
         """Return sbatch, which reads the script from its standard input."""
-        return Command(["sbatch", "--parsable"], self.script(script))
+        return Command(["sh", "-c", _OUTSIDE, "sh", "sbatch", "--parsable"], self.script(script), "sbatch")
 
     def submitted(self, answer: Answer) -> str:
         """Return the job's id, followed by ``;`` and the cluster where sbatch names one."""

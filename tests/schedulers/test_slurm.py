@@ -61,6 +61,18 @@ def test_arguments_reach_the_command_as_they_are(batch: BatchSystem, tmp_path: P
     assert (tmp_path / "batch").read_text() == "".join(f"[{word}]" for word in words)
 
 
+def test_a_job_submitted_from_within_another_gets_nothing_of_that(
+    batch: BatchSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "9", "SLURM_ODD": "a b\nSLURM_CONF=c"}.items():
+        monkeypatch.setenv(name, value)
+
+    job_id = batch.submit(script_of(tmp_path, shell('echo "$SLURM_NTASKS|$SLURM_ODD"'), tasks=2))
+
+    await_state(batch, job_id, BatchState.COMPLETED)
+    assert (tmp_path / "batch").read_text() == "2|\n"
+
+
 def test_a_job_that_fails_tells_so(batch: BatchSystem, tmp_path: Path) -> None:
     job_id = batch.submit(script_of(tmp_path, shell("exit 7")))
 
