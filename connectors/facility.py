@@ -8,7 +8,7 @@ import posixpath
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, TypeVar, Unpack
 
 from sremote.connectors.address import Address
@@ -54,30 +54,50 @@ class FacilityConnector(Connector):
         home: str | None = None,
         account: str | None = None,
         queue: str | None = None,
-        nodes: int | None = None,
-        walltime: float | None = None,
-        extra: list[str] | None = None,
-        max_file_size: int | None = None,
-        checksum: bool = True,
-        not_found_for: float = 20.0,
-        longest_pause: float = 10.0,
-        at_once: int = AT_ONCE,
+        nodes: int | str | None = None,
+        walltime: float | str | None = None,
+        extra: Sequence[str] | str = (),
+        max_file_size: int | str | None = None,
+        checksum: bool | str = True,
+        not_found_for: float | str = 20.0,
+        longest_pause: float | str = 10.0,
+        at_once: int | str = AT_ONCE,
         fingerprint: str | None = None,
         ca_file: str | None = None,
-        connect_timeout: float = DEFAULT_CONNECT_TIMEOUT,
+        connect_timeout: float | str = DEFAULT_CONNECT_TIMEOUT,
         **tokens: Unpack[TokenOptions],
     ) -> None:
-        super().__init__(address, connect_timeout=connect_timeout)
+        def number(name: str, value: float | str | None) -> float | None:
+            try:
+                found = None if value is None else float(value)
+            except ValueError:
+                found = -1.0
+            if found is not None and found <= 0:
+                raise UsageError(f"{address}: {name}={value!r} is not a number above 0")
+            return found
+
+        def count(name: str, value: float | str | None) -> int | None:
+            found = number(name, value)
+            return None if found is None else max(1, int(found))
+
+        super().__init__(address, connect_timeout=number("connect_timeout", connect_timeout) or 0.0)
         base, self.machine = _place(address, url or self.default_url)
         if home is not None and not home.startswith("/"):
             raise UsageError(f"{address}: home={home!r} is not absolute", "Write it as on the host: /home/user.")
         self.ca_file = ca_file
-        self.checksum = checksum
-        self.max_file_size = max_file_size
+        self.checksum = str(checksum).lower() not in ("false", "no", "0")
+        self.max_file_size = count("max_file_size", max_file_size)
         self.resources = Resources(
-            account=account, queue=queue, nodes=nodes, walltime=walltime, extra=tuple(extra or ())
-        )  # fmt: skip
-        self.patience = Patience(not_found_for=not_found_for, longest_pause=longest_pause)
+            account=account,
+            queue=queue,
+            nodes=count("nodes", nodes),
+            walltime=number("walltime", walltime),
+            extra=(extra,) if isinstance(extra, str) else tuple(extra),
+        )
+        self.patience = Patience(
+            not_found_for=number("not_found_for", not_found_for) or 0.0,
+            longest_pause=number("longest_pause", longest_pause) or 0.0,
+        )
         self._home = home
         self._made: set[str] = set()
         self.http = TokenSession(
@@ -85,8 +105,8 @@ class FacilityConnector(Connector):
             name=self.name,
             tokens=token_provider(str(address), self.token_options(tokens)),
             read_error=self.read_error,
-            connect_timeout=connect_timeout,
-            at_once=at_once,
+            connect_timeout=self.connect_timeout,
+            at_once=count("at_once", at_once) or 1,
             fingerprint=fingerprint,
             ca_file=ca_file,
         )

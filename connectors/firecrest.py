@@ -150,9 +150,7 @@ class FirecrestConnector(FacilityConnector):
         self._staged.upload(file, size, place)
 
     def _change_mode(self, place: str, mode: int) -> None:
-        self.http.request(
-            "PUT", f"{self.ops}/chmod", what=f"write {place}", json={"path": place, "mode": f"{mode:o}"}
-        )  # fmt: skip
+        self.http.request("PUT", f"{self.ops}/chmod", what=f"write {place}", json={"path": place, "mode": f"{mode:o}"})
 
     def _is_whole(self, file: BinaryIO, size: int, place: str) -> bool:
         return not self.checksum or self._digest(place) == sha256(file)

@@ -46,7 +46,7 @@ class IriConnector(FacilityConnector):
     ) -> None:
         super().__init__(*arguments, **options)
         base = self.http.plain.base
-        self.version = version or (1 if base.endswith("/v1") else 2)
+        self.version = int(version or (1 if base.endswith("/v1") else 2))
         if self.version not in (1, 2):
             raise UsageError(f"{self.name}: version {self.version} is neither 1 nor 2")
         if self._home is None:
@@ -173,9 +173,7 @@ class IriConnector(FacilityConnector):
     def _upload(self, content: bytes, place: str, what: str) -> None:
         address = f"/filesystem/upload/{quote(self._resources()[1])}"
         upload = (posixpath.basename(place), content)
-        started = self.http.object(
-            "POST", address, what=what, query={"path": place}, upload=upload, idempotent=True
-        )  # fmt: skip
+        started = self.http.object("POST", address, what=what, query={"path": place}, upload=upload, idempotent=True)
         self._done(started, what)
 
     def _done(self, started: Mapping[str, Any], what: str) -> Any:

@@ -194,9 +194,7 @@ class FileStore:
         self, method: str, url: str, *, what: str, body: bytes | Callable[[], BinaryIO] = b"", stream: bool = False
     ) -> requests.Response:
         """Send a request, which may be sent twice, and return its answer of status 2xx."""
-        answer = self._http.request(
-            method, url, idempotent=True, timeout=ANSWER_TIMEOUT, body=body, stream=stream
-        )  # fmt: skip
+        answer = self._http.request(method, url, idempotent=True, timeout=ANSWER_TIMEOUT, body=body, stream=stream)
         if answer.status_code >= 300:
             answer.close()
             raise refusal(f"{self.name}: cannot {what}", f"the store answers {answer.status_code}", answer.status_code)

@@ -174,9 +174,7 @@ def test_a_client_secret_buys_a_token(endpoint: TokenEndpoint, client_auth: str)
 def test_a_client_secret_stands_in_a_file(endpoint: TokenEndpoint, tmp_path: Path) -> None:
     endpoint.secrets["me"] = "s3cret"
     path = private(tmp_path / "secret", "s3cret\n")
-    provider = token_provider(
-        "site", token_url=endpoint.audience, client_id="me", client_secret_file=str(path)
-    )  # fmt: skip
+    provider = token_provider("site", token_url=endpoint.audience, client_id="me", client_secret_file=str(path))
 
     assert endpoint.knows(provider.token())
 

@@ -59,9 +59,7 @@ class BareConnector(Connector):
     def __init__(self, connector: Connector) -> None:
         super().__init__(connector.address)
         self.inner = connector
-        self.patience = Patience(
-            not_found_for=2, first_pause=0.02, longest_pause=0.2, late_file=1, away_for=20
-        )  # fmt: skip
+        self.patience = Patience(not_found_for=2, first_pause=0.02, longest_pause=0.2, late_file=1, away_for=20)
         self.requests: list[str] = []
         self.fault: Callable[[str], LineError | None] = lambda _request: None
         """Is asked after each request, and returns what comes instead of its answer."""

@@ -44,7 +44,7 @@ class SfapiServer:
         )
         self.application = WithFaults(
             plain, self.host, lambda status, text: answer({"detail": text}, status), r"/token$"
-        )  # fmt: skip
+        )
 
     def status(self, request: Request) -> Response:
         return answer({"name": request.path_params["machine"], "status": "active", "description": "System Active"})

@@ -238,7 +238,7 @@ def test_an_account_that_is_not_known_is_said(site: Site) -> None:
 
 
 def test_what_jobs_ask_for_comes_from_the_settings(site: Site) -> None:
-    with site.connect(account="m1234", queue="debug", walltime=900) as client:
+    with site.connect(account="m1234", queue="debug", walltime="900", checksum="false") as client:
         connector = client.host.connector
         resources = connector.resources if isinstance(connector, FacilityConnector | ThroughBatch) else None
         assert resources is not None
@@ -327,6 +327,8 @@ CANNOT_BE = [
     ("iri", refused(client_secret_env=None), "where its tokens come from"),
     ("sfapi", refused(client_secret_env=None), "there are 0 keys"),
     ("firecrest", refused(nonsense=1), "nonsense"),
+    ("firecrest", refused(walltime="half an hour"), "walltime='half an hour' is not a number"),
+    ("iri", refused(at_once=0), "at_once=0 is not a number above 0"),
     ("iri", refused(address="iri:"), "names no machine"),
 ]
 
