@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import re
 from typing import BinaryIO
 
-from sremote.connectors.errors import HostError
-from sremote.connectors.http_body import content, measured
+import requests
+
+from sremote.connectors.errors import ConnectionLost, HostError
+from sremote.connectors.http_body import CHUNK, measured
 from sremote.connectors.newt_dialect import Ask, Dialect
 from sremote.connectors.stream import from_home
 
@@ -36,18 +39,57 @@ def put(ask: Ask, dialect: Dialect, source: bytes | BinaryIO, path: str, mode: i
 
 
 def get(ask: Ask, dialect: Dialect, path: str, target: BinaryIO, where: str) -> None:
-    """Copy a file into ``target``, as ``Connector.get`` says."""
-    headers = {"Want-Repr-Digest": "sha-256=1", "Accept-Encoding": "identity"}
-    query = {"path": _exact(path)}
-    answer = ask("GET", FILES, query=query, headers=headers, stream=True, idempotent=True, timeout=TRANSFER_TIMEOUT)
-    with answer:
-        dialect.check(answer, f"read {path}")
+    """Copy a file into ``target``, as ``Connector.get`` says; after a drop of the line it goes on where it was."""
+    copy = _Copy(target, where)
+    while True:
+        headers = {"Want-Repr-Digest": "sha-256=1", "Accept-Encoding": "identity"}
+        if copy.size:
+            headers.update({"Range": f"bytes={copy.size}-", "If-Range": copy.tag})
+        query = {"path": _exact(path)}
+        answer = ask("GET", FILES, query=query, headers=headers, stream=True, idempotent=True, timeout=TRANSFER_TIMEOUT)
+        with answer:
+            dialect.check(answer, f"read {path}")
+            try:
+                copy.take(answer)
+                return
+            except requests.RequestException as error:
+                if not copy.has_grown:
+                    raise ConnectionLost(
+                        f"{where}: the line dropped while {path} was on its way here", "Try again."
+                    ) from error
+
+
+class _Copy:
+    """A file on its way here, over one answer or several."""
+
+    def __init__(self, target: BinaryIO, where: str) -> None:
+        self._target = target
+        self._where = where
+        self._checked = hashlib.sha256()
+        self.size = 0
+        """Bytes that have been written."""
+        self.tag = ""
+        """The gateway's name for this state of the file."""
+        self.has_grown = False
+        """Whether the latest answer brought anything."""
+
+    def take(self, answer: requests.Response) -> None:
+        """Write what an answer brings, and check the whole.  Raises RequestException where it ends early."""
         digest = sha256_in(answer.headers.get("Repr-Digest", ""))
-        if digest is None or not answer.headers.get("Content-Length", "").isdigit():
-            raise HostError(f"{where}: cannot read {path}: the gateway's answer has no checksum or no length")
-        size = int(answer.headers["Content-Length"])
-        for data in content(answer, size=size, sha256=digest, where=where):
-            target.write(data)
+        length = answer.headers.get("Content-Length", "")
+        if digest is None or not length.isdigit():
+            raise HostError(f"{self._where}: cannot read the file: the gateway's answer has no checksum or no length")
+        if self.size and answer.status_code != 206:
+            raise ConnectionLost(f"{self._where}: the file was changed while it was on its way here", "Try again.")
+        self.tag = answer.headers.get("ETag", "")
+        self.has_grown = False
+        for data in answer.iter_content(CHUNK):
+            self._target.write(data)
+            self._checked.update(data)
+            self.size += len(data)
+            self.has_grown = True
+        if self._checked.hexdigest() != digest:
+            raise ConnectionLost(f"{self._where}: the file was changed or cut on its way here", "Try again.")
 
 
 def digest_field(sha256: str) -> str:

@@ -2,7 +2,9 @@
 
 import base64
 import hashlib
+import io
 import json
+import os
 import re
 import subprocess
 import threading
@@ -24,6 +26,7 @@ from sremote.connectors.address import parse_address
 from sremote.connectors.base import Capability
 from sremote.connectors.check import State
 from sremote.connectors.errors import (
+    ConnectionLost,
     HostError,
     HostKeyError,
     HostUnreachable,
@@ -197,6 +200,50 @@ def test_a_small_file_takes_one_request(shared: Gateway, place: Path, caplog: py
         connector.read(f"{place}/file")
 
         assert sum(record.name == "sremote.gateway" for record in caplog.records) <= 2
+
+
+def test_a_download_goes_on_where_the_line_dropped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    content = os.urandom(8 << 20)
+    (tmp_path / "file").write_bytes(content)
+    with gateway(tmp_path, tls=False) as running:
+        port = int(running.url.rpartition(":")[2])
+        with DelayingProxy(port) as line:
+
+            class CutOnce(io.BytesIO):
+                def write(self, data: Any) -> int:
+                    written = super().write(data)
+                    if line.connections and self.tell() > 1 << 20 and not cut:
+                        cut.append(self.tell())
+                        line.cut()
+                    return written
+
+            cut: list[int] = []
+            target = CutOnce()
+            address = parse_address(f"newt+http://127.0.0.1:{line.port}/{MACHINE}")
+            with NewtConnector(address, **running.options) as connector, caplog.at_level("INFO", "sremote.gateway"):
+                connector.get(f"{tmp_path}/file", target)
+
+    assert cut
+    assert target.getvalue() == content
+    sent = [record.getMessage().split() for record in caplog.records if "GET '/sremote/files'" in record.getMessage()]
+    assert {words[3] for words in sent} >= {"206"}
+
+
+def test_a_file_that_changes_while_it_comes_is_not_patched_together(
+    shared: Gateway, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (place / "file").write_bytes(b"one" * 1_000_000)
+    whole = requests.Response.iter_content
+
+    def short(self: requests.Response, size: int) -> Iterator[bytes]:
+        yield next(whole(self, size))
+        (place / "file").write_bytes(b"two" * 1_000_000)
+        raise requests.ConnectionError("the line was made to drop")
+
+    with shared.connector() as connector:
+        monkeypatch.setattr(requests.Response, "iter_content", short)
+        with pytest.raises(ConnectionLost, match="was changed while it was on its way"):
+            connector.read(f"{place}/file")
 
 
 # --- calls --------------------------------------------------------------------------------
