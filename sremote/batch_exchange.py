@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import posixpath
+from collections.abc import Mapping
 
 from sremote.connectors.base import OutputSink
 from sremote.connectors.batch import BatchScript
@@ -34,6 +35,11 @@ class BatchExchange(FileExchange):
         super().__init__(host)
         self._connector = connector
         self._program = SelfUnpacking(host)
+
+    def submit(self, requests: Mapping[str, Message]) -> dict[str, int]:
+        """Put jobs where the batch jobs that are to run them accept them from."""
+        self._put(requests)
+        return dict.fromkeys(requests, 1)
 
     def run(
         self, job_id: str, request: Message, walltime: float | None, output: OutputSink | None = None

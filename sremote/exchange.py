@@ -83,12 +83,7 @@ class FileExchange:
 
         Raises OutcomeUnknown where the line fails for good once they may have arrived.
         """
-        self.prepare()
-        connector, folder = self._host.connector, posixpath.join(self._host.probe().root, "jobs")
-        directories = [f"{folder}/{job_id}" for job_id in requests]
-        for directory, request in zip(directories, requests.values(), strict=True):
-            content = b"".join(request.chunks())
-            again(connector, functools.partial(connector.put, content, f"{directory}.new/request"))
+        connector, directories = self._host.connector, self._put(requests)
         try:
             for start in range(0, len(directories), MOST_NAMED):
                 named = directories[start : start + MOST_NAMED]
@@ -97,6 +92,16 @@ class FileExchange:
         except LineError as error:
             raise unknown_submission(self._host, list(requests), error) from error
         return dict.fromkeys(requests, 1)
+
+    def _put(self, requests: Mapping[str, Message]) -> list[str]:
+        """Put requests where they are accepted from; return the directories of their jobs."""
+        self.prepare()
+        connector, folder = self._host.connector, posixpath.join(self._host.probe().root, "jobs")
+        directories = [f"{folder}/{job_id}" for job_id in requests]
+        for directory, request in zip(directories, requests.values(), strict=True):
+            content = b"".join(request.chunks())
+            again(connector, functools.partial(connector.put, content, f"{directory}.new/request"))
+        return directories
 
     def close(self) -> None:
         """Remove the jobs whose responses have been fetched, as far as the line still carries that."""

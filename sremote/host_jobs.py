@@ -15,13 +15,21 @@ from sremote import trees
 from sremote.answers import Leftover
 from sremote.batch_jobs import BatchJobs, limit_walltime, longest_wait
 from sremote.connectors.through_batch import ThroughBatch
-from sremote.errors import HostError, LineError, SchedulerAway, UsageError
+from sremote.errors import (
+    FormatError,
+    HostError,
+    LineError,
+    OutcomeUnknown,
+    SchedulerAway,
+    SremoteError,
+    UsageError,
+)
 from sremote.exchange import FileExchange
 from sremote.host import Host
 from sremote.hosts import HostSettings
 from sremote.index import Index, JobRecord, index, now, settings_text
 from sremote.interpreter.wire import Message
-from sremote.job_status import JobState, JobStatus
+from sremote.job_status import JobState, JobStatus, Progress
 from sremote.stream_exchange import StreamExchange
 from sremote.submission import Wishes
 from sremote.waiters import Waiters
@@ -30,6 +38,7 @@ log = logging.getLogger("sremote")
 
 LONGEST_LABEL = 200
 """Characters of what a job runs that the index keeps, for people."""
+LONGEST_REASON = 1000
 MOST_OTHERS = 200
 """Jobs that one request is about beside those that it is for."""
 SMALL = 1 << 20
@@ -218,7 +227,14 @@ class HostJobs:
     def _accept(self, requests: Mapping[str, Message], records: Sequence[JobRecord]) -> None:
         self.index.add(records)
         self._own.update(requests)
-        lines = self._exchange.submit(requests)
+        try:
+            lines = self._exchange.submit(requests)
+        except OutcomeUnknown:
+            raise
+        except SremoteError as error:
+            if len(requests) == 1 or isinstance(error, LineError):  # not one of them was taken
+                self.index.remove(list(requests))
+            raise
         self.index.update(
             (job_id, {"accepted": count, "state": JobState.QUEUED, "observed_at": now()})
             for job_id, count in lines.items()
@@ -256,7 +272,7 @@ class HostJobs:
         ids = [record.id for record in open_records]
         answers = self.ask("attend", ids, wait, dropped, known if closely else None, heeded)
         self.index.update((record.id, {"dropped": 1}) for record in drops)
-        changes = [(record.id, self._judge(record, answers[record.id])) for record in open_records]
+        changes = [(record.id, self._judge(record, answers)) for record in open_records]
         self._ask_batch_systems(open_records, changes)
         self.index.observe(changes)
         return {job_id: (self.index.get(job_id) or record).status for job_id, record in by_id.items()}
@@ -276,7 +292,7 @@ class HostJobs:
             self._batch_of(those[0]).cancel(those)
         if in_batch:  # most have ended a moment after that
             answers.update(self.ask("attend", [record.id for record in in_batch], STOP_PATIENCE))
-        self.index.observe((record.id, self._judge(record, answers[record.id])) for record in records)
+        self.index.observe((record.id, self._judge(record, answers)) for record in records)
 
     def cancel_array(self, records: Sequence[JobRecord]) -> None:
         """Stop all elements of an array that have not ended."""
@@ -337,30 +353,46 @@ class HostJobs:
 
     def look(self, record: JobRecord) -> dict[str, Any]:
         """Return what the index would note of a job, as its host alone sees it now."""
-        return self._judge(record, self.ask("attend", [record.id])[record.id])
+        return self._judge(record, self.ask("attend", [record.id]))
 
-    def _judge(self, record: JobRecord, entry: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what the index notes, given what the host says of a job."""
-        seen: dict[str, Any] = {
-            "state": str(entry["state"]).upper(),
-            "reason": str(entry["reason"])[:1000],
-            "source": str(entry["source"]),
-            "attempt": int(entry["attempt"]),
-            "observed_at": now(),
-        }
-        pulse = entry.get("pulse") or {}
-        usage = entry.get("usage") or {key: pulse[key] for key in ("cpu_seconds", "max_memory") if key in pulse}
-        seen["usage"] = json.dumps(usage)
-        seen["progress"] = json.dumps(entry.get("progress"))
-        seen["seconds"] = float(entry.get("seconds", 0.0))
-        if entry["state"] == "gone":
-            arrived = "it was removed there" if record.accepted else "it never arrived, or was removed there"
-            late = not record.accepted and now() - record.submitted_at < ARRIVAL
-            state = JobState.UNKNOWN if late else JobState.LOST
-            seen.update(state=state, reason=f"{record.host} has no such job: {arrived}", attempt=record.attempt)
-        if entry["state"] == "unknown" and isinstance(pulse.get("count"), int):
-            seen.update(self._by_heartbeat(record, pulse["count"], str(entry["reason"])))
+    def _judge(self, record: JobRecord, answers: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what the index notes, given the answers of the host.  Raises FormatError where they are none."""
+        try:
+            entry = answers[record.id]
+            pulse = entry.get("pulse") or {}
+            usage = entry.get("usage") or pulse
+            progress = Progress.read(entry.get("progress"))
+            state = JobState(entry["state"].upper()) if entry["state"] != "gone" else JobState.LOST
+            seen: dict[str, Any] = {
+                "state": state,
+                "reason": str(entry["reason"])[:LONGEST_REASON],
+                "source": str(entry["source"])[:LONGEST_LABEL],
+                "attempt": int(entry["attempt"]),
+                "observed_at": now(),
+                "usage": json.dumps({key: float(usage[key]) for key in ("cpu_seconds", "max_memory") if key in usage}),
+                "progress": json.dumps(None if progress is None else dataclasses.asdict(progress)),
+                "seconds": float(entry.get("seconds", 0.0)),
+            }
+            if entry["state"] == "gone":
+                seen.update(self._missing(record))
+            if state == JobState.UNKNOWN and isinstance(pulse.get("count"), int):
+                seen.update(self._by_heartbeat(record, pulse["count"], seen["reason"]))
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise FormatError(
+                f"{self.host.where}: the answer about job {record.id} is damaged: {type(error).__name__}: {error}"
+            ) from None
         return seen
+
+    @staticmethod
+    def _missing(record: JobRecord) -> dict[str, Any]:
+        arrived = "it was removed there" if record.accepted else "it never arrived, or was removed there"
+        late = not record.accepted and now() - record.submitted_at < ARRIVAL
+        state = JobState.UNKNOWN if late else JobState.LOST
+        return {
+            "state": state,
+            "reason": f"{record.host} has no such job: {arrived}",
+            "attempt": record.attempt,
+        }
 
     @staticmethod
     def _by_heartbeat(record: JobRecord, count: int, reason: str) -> dict[str, Any]:

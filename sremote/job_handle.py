@@ -7,7 +7,7 @@ import json
 import posixpath
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from sremote import trees
@@ -16,6 +16,7 @@ from sremote.answers import CommandResult
 from sremote.connectors.base import OutputSink
 from sremote.errors import (
     FileMissing,
+    FormatError,
     JobLost,
     LineError,
     NotFinished,
@@ -252,6 +253,9 @@ class Job:
         wanted = list(outputs) if outputs is not None else json.loads(record.outputs)
         folder = posixpath.join(self._jobs.root, record.folder)
         names: list[str] = self._jobs.ask("matches", record.folder, wanted)
+        for name in names:
+            if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+                raise FormatError(f"{self._where}: its host offers {name!r}, which would not stay in {into}")
         target = Path(into)
         target.mkdir(parents=True, exist_ok=True)
         copies = []
