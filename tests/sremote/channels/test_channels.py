@@ -437,13 +437,19 @@ def test_arguments_go_with_a_function_alone(session: sremote.Session) -> None:
         session.remote_exec("pass", factor=3)
 
 
-def test_an_interrupted_wait_leaves_the_channel_as_it_was(local_session: sremote.Session) -> None:
-    channel = local_session.remote_exec("channel.receive()\nchannel.send('whole')")
+def receive_until_interrupted(channel: Any) -> None:
     timer = threading.Timer(0.2, os.kill, [os.getpid(), signal.SIGINT])
     timer.start()
-    with pytest.raises(KeyboardInterrupt):
+    try:
         channel.receive()
-    timer.join()
+    finally:
+        timer.join()
+
+
+def test_an_interrupted_wait_leaves_the_channel_as_it_was(local_session: sremote.Session) -> None:
+    channel = local_session.remote_exec("channel.receive()\nchannel.send('whole')")
+    with pytest.raises(KeyboardInterrupt):
+        receive_until_interrupted(channel)
     channel.send(None)
     assert channel.receive(60) == "whole"
 

@@ -57,11 +57,6 @@ def test_errors_come_back(session: sremote.Session) -> None:
         session.remote_exec("raise ValueError('here')").waitclose(60)
 
 
-def test_the_end_of_the_process_is_told(client: sremote.Client) -> None:
-    with client.session() as session, pytest.raises(RemoteExit, match="status 7"):
-        session.call("os", "_exit", [7])
-
-
 def test_failures_of_the_line_are_bridged(session: sremote.Session, connector: WithoutStreams) -> None:
     channel = session.remote_exec("for item in channel: channel.send(item)")
     connector.failing = 2
@@ -70,11 +65,13 @@ def test_failures_of_the_line_are_bridged(session: sremote.Session, connector: W
     channel.close()
 
 
-def test_nothing_is_left_on_the_host(client: sremote.Client) -> None:
+def test_a_process_that_ends_tells_its_status_and_leaves_nothing(client: sremote.Client) -> None:
     with client.session() as session:
         pid = session.call("os", "getpid")
         folder = Path(client.host.probe().root, "spool")
         assert len(list(folder.iterdir())) >= 1
         before = len(list(folder.iterdir()))
+        with pytest.raises(RemoteExit, match="status 7"):
+            session.call("os", "_exit", [7])
     assert not Path(f"/proc/{pid}").exists()
     assert len(list(folder.iterdir())) == before - 1

@@ -16,8 +16,7 @@ def specs(sshd: SshServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         ssh = f"-F {sshd.config_file} {sshd.name}"
         yield {
             "popen": "popen",
-            "ssh": f"ssh={ssh}",
-            "ssh_config": f"ssh={sshd.name}//ssh_config={sshd.config_file}",
+            "ssh": f"ssh={sshd.name}//ssh_config={sshd.config_file}",
             "socket": f"socket=127.0.0.1:{server.port}//key_file={server.key_file}",
             "via": f"via=popen//ssh={ssh}",
         }
@@ -33,6 +32,6 @@ def group(specs: dict[str, str]) -> Iterator[execnet.Group]:
     group.terminate(10)
 
 
-@pytest.fixture(params=["popen", "ssh", "ssh_config", "socket", "via"])
+@pytest.fixture(params=["popen", "ssh", "socket", "via"])
 def gateway(request: pytest.FixtureRequest, group: execnet.Group) -> execnet.Gateway:
     return group[request.param]
