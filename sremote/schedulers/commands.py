@@ -56,14 +56,14 @@ class CommandBatchSystem(BatchSystem):
         self.name = adapter.name
         self._execute = execute
         self._where = where
-        self._query_timeout = query_timeout or QUERY_TIMEOUT
-        self._submit_timeout = submit_timeout or SUBMIT_TIMEOUT
+        self.query_timeout = query_timeout or QUERY_TIMEOUT
+        self.submit_timeout = submit_timeout or SUBMIT_TIMEOUT
 
     def submit(self, script: BatchScript) -> str:
         """Submit a job; see ``BatchSystem``."""
         try:
             command = self.adapter.submit_command(script)
-            return self.adapter.submitted(self._run(command, self._submit_timeout))
+            return self.adapter.submitted(self._run(command, self.submit_timeout))
         except SremoteError as error:
             raise self._at_host(error) from None
 
@@ -97,21 +97,21 @@ class CommandBatchSystem(BatchSystem):
         try:
             for start in range(0, len(ids), MOST_IDS):
                 command = self.adapter.cancel_command(ids[start : start + MOST_IDS])
-                self.adapter.cancelled(self._run(command, self._query_timeout))
+                self.adapter.cancelled(self._run(command, self.query_timeout))
         except SremoteError as error:
             raise self._at_host(error) from None
 
     def is_there(self) -> bool:
         """Say whether there is a scheduler behind the commands; one that is only away is there."""
         try:
-            answer = self._run(self.adapter.find_command("sremote"), self._query_timeout)
+            answer = self._run(self.adapter.find_command("sremote"), self.query_timeout)
         except SchedulerAway:
             return True
         return not any(words in answer.said.lower() for words in self.adapter.absent)
 
     def _ask(self, command: Command) -> Sequence[BatchJob]:
         try:
-            return self.adapter.jobs(self._run(command, self._query_timeout))
+            return self.adapter.jobs(self._run(command, self.query_timeout))
         except SremoteError as error:
             raise self._at_host(error) from None
 

@@ -13,6 +13,7 @@ The stages of a job's life and the victims:
 Executions are counted by lines that the job adds to a file.
 """
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -27,7 +28,7 @@ import pytest
 import sremote
 from sremote import batch_jobs, host_jobs
 from sremote.errors import JobError, JobLost, RemoteKilled
-from sremote.schedulers import commands
+from sremote.schedulers.commands import CommandBatchSystem
 from tests.interpreter.far_side import wait_for
 from tests.kit.slurm import Slurm
 from tests.kit.sshd import SshServer, ssh_server
@@ -44,8 +45,6 @@ HOLD = "#SBATCH --hold"
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take a job for lost as soon as Slurm says that it has ended: the file system here is not a slow one."""
     monkeypatch.setattr(batch_jobs, "PATIENCE", 0.0)
-    monkeypatch.setattr(commands, "QUERY_TIMEOUT", 1.0)
-    monkeypatch.setattr(commands, "SUBMIT_TIMEOUT", 1.5)
 
 
 def runs_once(job: sremote.Job, place: Place) -> None:
@@ -60,6 +59,22 @@ def batch_jobs_of(slurm: Slurm, job: sremote.Job) -> int:
     return len(slurm.run("squeue", "-h", "-t", "all", "-n", f"sremote-{job.id}").stdout.splitlines())
 
 
+@contextlib.contextmanager
+def controller_killed(slurm: Slurm, client: sremote.Client) -> Iterator[None]:
+    """Kill slurmctld, and start it again at the end; meanwhile the client does not wait for long."""
+    batch = client._host_jobs.batch("slurm")
+    assert batch is not None
+    assert isinstance(batch.system, CommandBatchSystem)
+    before = batch.system.query_timeout, batch.system.submit_timeout
+    slurm.kill_controller()
+    batch.system.query_timeout = batch.system.submit_timeout = 1.0
+    try:
+        yield
+    finally:
+        batch.system.query_timeout, batch.system.submit_timeout = before
+        slurm.start_controller()
+
+
 def release(slurm: Slurm) -> None:
     """Let the jobs go that were submitted on hold."""
     for job_id in slurm.run("squeue", "-h", "-o", "%A").stdout.split():
@@ -70,14 +85,11 @@ class TestController:
     """The victim is slurmctld."""
 
     def test_away_when_a_job_is_submitted(self, client: sremote.Client, place: Place, slurm: Slurm) -> None:
-        slurm.kill_controller()
-        try:
+        with controller_killed(slurm, client):
             job = place.submit(client)
             status = job.status()
             assert (status.state, status.source) == ("QUEUED", "scheduler")
             assert "slurm gives no answer" in status.reason
-        finally:
-            slurm.start_controller()
         runs_once(job, place)
 
     def test_killed_right_after_it_took_a_job_and_then_gives_the_id_to_another(
@@ -112,9 +124,8 @@ class TestController:
         job = place.submit(client)
         place.await_run()
         slurm.await_saved(job.id)
-        slurm.kill_controller()
-        assert job.status().state == "RUNNING"
-        slurm.start_controller()
+        with controller_killed(slurm, client):
+            assert job.status().state == "RUNNING"
         assert job.status().state in ("RUNNING", "QUEUED")
         runs_once(job, place)
 
@@ -129,11 +140,9 @@ class TestController:
 
     def test_away_when_a_job_is_cancelled(self, client: sremote.Client, place: Place, slurm: Slurm) -> None:
         job = place.submit(client, extra=[HOLD])
-        slurm.stop_controller()
-        try:
+        slurm.await_saved(job.id)
+        with controller_killed(slurm, client):
             assert job.cancel().state == "CANCELLED"
-        finally:
-            slurm.start_controller()
         release(slurm)
         while slurm.run("squeue", "-h").stdout:
             time.sleep(0.1)
@@ -142,11 +151,8 @@ class TestController:
     def test_killed_while_a_job_ends(self, client: sremote.Client, place: Place, slurm: Slurm) -> None:
         job = place.submit(client)
         place.await_run()
-        slurm.kill_controller()
-        try:
+        with controller_killed(slurm, client):
             runs_once(job, place)
-        finally:
-            slurm.start_controller()
 
     def test_a_job_that_it_starts_a_second_time_does_not_run_again(
         self, client: sremote.Client, place: Place, slurm: Slurm
