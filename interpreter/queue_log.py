@@ -14,6 +14,7 @@ one before it, which exists once and has then moved.
 """
 
 import contextlib
+import errno
 import itertools
 import mmap
 import os
@@ -28,6 +29,8 @@ BLOCK = 64
 """Entries of a block."""
 _MAPPED = 1 << 16
 """Bytes from which an entry is mapped instead of read, as most of its readers want little of it."""
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
+"""How file systems say that they have no hard links."""
 _numbers = itertools.count()
 
 
@@ -109,8 +112,10 @@ def publish(path: str, chunks: Sequence[Buffer]) -> bool:
             # Over NFS the answer to a link that succeeded may be lost, and the second try then finds it there.
             if os.stat(aside).st_nlink != 2:
                 return False
-        except PermissionError as error:  # how Linux says that a file system has no hard links
-            raise SremoteError("{}: {}; queues need hard links".format(folder, error.strerror)) from None
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            raise SremoteError("{}: its file system has no hard links, which queues need".format(folder)) from None
         _sync(folder)
         return True
     finally:

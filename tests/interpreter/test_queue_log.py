@@ -1,5 +1,6 @@
 """What the log decides, and how it is kept small: whoever appends, whoever sleeps meanwhile, nothing is lost."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sremote.interpreter import queue_compaction, queue_segments
-from sremote.interpreter.errors import FormatError
+from sremote.interpreter.errors import FormatError, SremoteError
 from sremote.interpreter.queue_log import BLOCK, Discarded
 from sremote.interpreter.queue_requests import add
 from sremote.interpreter.queue_state import change
@@ -240,3 +241,15 @@ def test_a_full_disk_loses_nothing(queue: QueueSide, tmp_path: Path) -> None:
         small.close()
     finally:
         subprocess.run(["umount", mounted], check=True)
+
+
+def test_a_file_system_without_hard_links_is_told_as_one(queue: QueueSide, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which vfat and some of FUSE's are; here it is the kernel's answer alone that is not real."""
+
+    def link(source: str, target: str) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted", source, None, target)
+
+    monkeypatch.setattr(os, "link", link)
+    with pytest.raises(SremoteError, match="has no hard links, which queues need"):
+        queue.ask("create")
+    assert os.listdir(queue.root / "queues") == []
