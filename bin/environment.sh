@@ -30,6 +30,10 @@ make_environment() {
         return
     fi
     "$1/bin/python" -c "" 2>/dev/null || "$2" -m venv --clear "$1"
-    "$1/bin/python" -m pip install -qq --editable "$3"
+    case $3 in
+    # uv takes a fifth of pip's time, which counts for the many packages of the tests.
+    *test*) "$1/bin/python" -m pip install -qq uv && "$1/bin/python" -m uv pip install -q --editable "$3" ;;
+    *) false ;;
+    esac || "$1/bin/python" -m pip install -qq --editable "$3"
     echo "$stamp" >"$1/stamp"
 }

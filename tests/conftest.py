@@ -11,6 +11,15 @@ import pytest
 from tests.kit.sshd import SshServer, ssh_server
 
 REAL_SSH = shutil.which("ssh")
+COVERING = (
+    "interpreter/",
+    "gateway/",
+    "sremote/test_cli_",
+    "sremote/test_call",
+    "sremote/test_session",
+    "sremote/test_jobs",
+)
+"""The tests whose child processes count as covered.  They take twice as long for it, so the others go without."""
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -32,6 +41,13 @@ def client_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mo
     home = tmp_path_factory.mktemp("home")
     isolate(monkeypatch, home)
     return home
+
+
+@pytest.fixture(autouse=True)
+def measured_processes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep coverage away from what a test starts, unless it is one of COVERING."""
+    if not str(request.path.relative_to(Path(__file__).parent)).startswith(COVERING):
+        monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
 
 
 @pytest.fixture(scope="session")
