@@ -69,7 +69,7 @@ def complete_host(_ctx: click.Context, _param: click.Parameter, incomplete: str)
 
 host_argument = click.argument("host", shell_complete=complete_host)
 
-_SETTINGS = ("python", "root", "environment", "preamble", "login_env", "application", "connector")
+_SETTINGS = ("python", "root", "environment", "preamble", "login_env", "application", "via", "connector")
 _HOST_OPTIONS = [
     click.option("--python", metavar="PATH", help="The Python to use there; looked for by default."),
     click.option("--root", metavar="DIR", help="sremote's directory there; ~/.sremote by default."),
@@ -77,6 +77,7 @@ _HOST_OPTIONS = [
     click.option("--preamble", metavar="LINE", help="A line of shell to run first, such as 'module load python'."),
     click.option("--login-env/--no-login-env", default=None, help="Whether to use the login shell's environment."),
     click.option("--application", metavar="NAME", help="Use the installation that is shared for this application."),
+    click.option("--via", metavar="HOST", help="A host on the way: what leads to this one runs there."),
     click.option(
         "--option",
         "connector",

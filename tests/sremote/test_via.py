@@ -164,6 +164,12 @@ class TestTheHostOnTheWay:
         with sremote.connect("inner") as client:
             assert client.run(["echo", "hello"]).stdout == b"hello\n"
 
+    def test_may_be_an_option_of_a_command(self, capfd: pytest.CaptureFixture[str]) -> None:
+        from sremote.cli import program
+
+        program.main(["call", "local:", "--via", "local:", "math", "sqrt", "16"], standalone_mode=False)
+        assert capfd.readouterr().out == "4.0\n"
+
     def test_leads_to_some_schemes_only(self, near: sremote.Session) -> None:
         with pytest.raises(UsageError, match="no way through another host with 'newt'"):
             sremote.connect("newt://example.org", via=near)
