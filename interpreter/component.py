@@ -87,9 +87,7 @@ class Terminal:
         self._window = os.isatty(0)
         self._master, self._slave = os.openpty()
         self._modes = termios.tcgetattr(0) if self._window else None
-        self._output = os.open(
-            os.path.join(component.directory, "stdout"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600
-        )
+        self._output = os.open(self._output_path(), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self._waiting = b""
         """What the window has not taken yet."""
         self._typed = b""
@@ -133,6 +131,9 @@ class Terminal:
             _set_raw(self._modes)
         status = self._relay(wake)
         return self._conclude(began, status, refused)
+
+    def _output_path(self) -> str:
+        return os.path.join(self._component.directory, "stdout")
 
     # The component
 

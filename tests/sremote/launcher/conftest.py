@@ -44,7 +44,9 @@ def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[SshServer]]
 @pytest.fixture(scope="session")
 def interpreters(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the interpreter of ``localhost`` is, for all tests: sent and compiled once."""
-    return tmp_path_factory.mktemp("interpreters")
+    folder = tmp_path_factory.mktemp("shared") / "interpreter"  # as it is called on a host
+    folder.mkdir()
+    return folder
 
 
 @pytest.fixture(autouse=True)
