@@ -31,7 +31,7 @@ CERTIFICATE_DAYS = 3650
 HEAD_TIMEOUT = 45.0
 """Seconds for a request's head to arrive once its connection is open."""
 SHUTDOWN_TIMEOUT = 3
-"""Seconds that requests under way have to end when the gateway is stopped."""
+"""Seconds that requests under way, and clients that are to hang up, have when the gateway is stopped."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def make_server(application: ASGIApp, certificate: Certificate | None) -> uvicor
         ws_per_message_deflate=False,
         ws_ping_timeout=60.0,
         timeout_keep_alive=60,
-        timeout_graceful_shutdown=SHUTDOWN_TIMEOUT,
+        timeout_graceful_shutdown=SHUTDOWN_TIMEOUT + 2,
         lifespan="off",
         log_config=None,
         log_level="error",
@@ -182,6 +182,11 @@ class _PunctualProtocol(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop()
         super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        super().shutdown()
+        # With TLS, closing waits for the client to do so as well, which may have gone.
+        self.loop.call_later(SHUTDOWN_TIMEOUT, self.transport.abort)
 
     def _look(self) -> None:
         """Hang up: no head has come."""
