@@ -6,7 +6,7 @@ import dataclasses
 import re
 import secrets
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Unpack
 
 from sremote.allowed import allowed_types
@@ -174,14 +174,18 @@ class Queue:
             for _ in range(jobs)
         ]
 
-    def wait(self, timeout: float | None = None) -> QueueStatus:
+    def wait(
+        self, timeout: float | None = None, *, on_status: Callable[[QueueStatus], None] = lambda _: None
+    ) -> QueueStatus:
         """Wait until nothing is left that can be done, looking ever less often; return how the queue is then.
 
+        ``on_status`` is given how it is at each look.
         Raises NotFinished after ``timeout`` seconds.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         pause = _FIRST_PAUSE
         while not (status := self.status()).finished:
+            on_status(status)
             if deadline is not None and time.monotonic() + pause > deadline:
                 left = status.tasks["PENDING"] + status.tasks["RUNNING"] + status.tasks["WAITING"]
                 raise NotFinished(

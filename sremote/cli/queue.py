@@ -135,8 +135,16 @@ def status(state: State, settings: HostSettings, name: str) -> None:
 @click.pass_obj
 def wait(state: State, settings: HostSettings, name: str, timeout: float | None) -> None:
     """Wait until nothing is left in the queue NAME that can be done. Exit status 1 where tasks have failed."""
-    with opened(settings, name) as found:
-        now = found.wait(timeout)
+    from sremote.bars import bars
+    from sremote.job_status import Progress
+
+    def show(now: QueueStatus) -> None:
+        if shown is not None:
+            done = now.tasks["SUCCEEDED"] + now.tasks["FAILED"]
+            shown.show(name, Progress(done, now.total, f"{now.tasks['RUNNING']} running, {len(now.workers)} workers"))
+
+    with opened(settings, name) as found, bars(wanted=not state.json) as shown:
+        now = found.wait(timeout, on_status=show)
     if state.json:
         print_json(to_json(now))
     else:
