@@ -44,7 +44,7 @@ MOST_COMMANDS = 256
 """Commands of one connection at once."""
 FULL = 1 << 20
 """Bytes that wait for the line before the commands' pipes are left alone."""
-OVERFULL = 1 << 22
+OVERFULL = 1 << 21
 """Bytes that wait for the line where a client asks and never reads; that ends it."""
 RECEIVE = 1 << 18
 KILL_GRACE = 0.5
@@ -223,11 +223,14 @@ class Connection:
             self._watch(command.input, selectors.EVENT_WRITE if ready else 0, _Input(self, command))
 
     def read_output(self, command: Command, stream: int) -> None:
-        """Pass on what a command has written."""
+        """Pass on what a command has written, unless so much waits for the line that it is to wait, too."""
+        pipe = command.outputs[stream]
+        if self._line_size >= FULL:
+            self._watch(pipe, 0)
+            return
         data = command.read(stream)
         if data is None:
             return
-        pipe = command.outputs[stream]
         if not data:
             self._watch(pipe, 0)
             command.close_output(stream)

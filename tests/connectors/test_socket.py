@@ -25,11 +25,14 @@ from sremote.connectors.socket import SocketConnector
 from sremote.interpreter.socket_key import read_key, show_fingerprint
 from sremote.socket_keys import generate_key
 from tests.kit.proxy import DelayingProxy
-from tests.kit.pythons import installed_pythons, python_of
+from tests.kit.pythons import Python, installed_pythons, python_of
 from tests.kit.recorder import Recorder
 from tests.kit.socket_server import SocketServer
 
 PATIENCE = 60.0
+FAR_PYTHONS = list(installed_pythons())
+if not os.environ.get("SREMOTE_LONG_TESTS"):
+    FAR_PYTHONS = [FAR_PYTHONS[0], FAR_PYTHONS[-1]]
 
 
 @pytest.fixture(scope="module")
@@ -71,9 +74,9 @@ def test_each_connection_has_a_process_of_its_own(server: SocketServer) -> None:
     assert len(parents) == 2
 
 
-@pytest.mark.parametrize("python", installed_pythons(), ids=str)
-def test_a_host_that_has_only_the_far_side_serves(python: object, tmp_path: Path) -> None:
-    with SocketServer(tmp_path / "server", python=getattr(python, "path")) as server, server.client() as client:  # noqa: B009
+@pytest.mark.parametrize("python", FAR_PYTHONS, ids=str)
+def test_a_host_that_has_only_the_far_side_serves(python: Python, tmp_path: Path) -> None:
+    with SocketServer(tmp_path / "server", python=python.path) as server, server.client() as client:
         assert client.call("math", "hypot", [3, 4]) == 5.0
         assert client.run(["sh", "-c", "cat; exit 3"], stdin=b"x" * 100_000).status == 3
 

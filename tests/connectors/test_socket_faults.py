@@ -30,14 +30,14 @@ PATIENCE = 60.0
 @pytest.fixture(scope="module", params=["tls", "plain"])
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SocketServer]:
     folder = tmp_path_factory.mktemp("socket") / request.param
-    with SocketServer(folder, tls=request.param == "tls") as server:
+    with SocketServer(folder, tls=request.param == "tls", measured=False) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SocketServer]:
     """A server without TLS, whose protocol a test can speak itself."""
-    with SocketServer(tmp_path_factory.mktemp("socket") / "plain", tls=False) as server:
+    with SocketServer(tmp_path_factory.mktemp("socket") / "plain", tls=False, measured=False) as server:
         yield server
 
 

@@ -42,7 +42,9 @@ class SocketServer:
         options: Sequence[str] = (),
         python: Path | None = None,
         handshake_timeout: float = 10.0,
+        measured: bool = True,
     ) -> None:
+        """``measured`` counts its code as covered, which leaves a file for each connection."""
         folder.mkdir(parents=True)
         self.key_file = folder / "secret.key"
         self.home = folder / "home"
@@ -50,7 +52,8 @@ class SocketServer:
         self.tls = tls
         self.log = folder / "log"
         self.fingerprint = generate_key(self.key_file).fingerprint
-        self._environment = {**os.environ, "HOME": str(self.home), "PYTHONUNBUFFERED": "1"}
+        kept = {name: text for name, text in os.environ.items() if measured or not name.startswith("COVERAGE")}
+        self._environment = {**kept, "HOME": str(self.home), "PYTHONUNBUFFERED": "1"}
         if python is None:
             self._command = [sys.executable, "-c", _PROGRAM, str(handshake_timeout), "serve", "--json"]
             self._command += ["--key", str(self.key_file), "--listen", listen]

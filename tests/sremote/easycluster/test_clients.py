@@ -18,7 +18,10 @@ from tests.kit.socket_server import SocketServer
 from tests.kit.sshd import SshServer
 
 DEMO = Path(__file__).parents[3] / "examples" / "easycluster_demo.py"
+LONG = bool(os.environ.get("SREMOTE_LONG_TESTS"))
 FAR_PYTHONS = [python for python in installed_pythons() if not python.name.startswith("pypy")]
+if not LONG:
+    FAR_PYTHONS = [FAR_PYTHONS[0], FAR_PYTHONS[len(FAR_PYTHONS) // 2], FAR_PYTHONS[-1]]
 
 define_common("def addvals(a, b):\n    return a + b\n")
 
