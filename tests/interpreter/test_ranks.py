@@ -37,8 +37,8 @@ def f(path):
     assert sorted((tmp_path / "ran").read_text().split()) == ["0/2", "1/2"]
 
 
-def test_all_ranks_print_to_the_job_s_output(far_side: FarSide) -> None:
-    response = on_ranks(far_side, 'def f(): print("rank", os.environ["SREMOTE_RANK"])')
+def test_all_ranks_print_to_the_job_s_output(this_side: FarSide) -> None:
+    response = on_ranks(this_side, 'def f(): print("rank", os.environ["SREMOTE_RANK"])')
     assert sorted(response.stdout.splitlines()) == ["rank 0", "rank 1"]
 
 
@@ -49,37 +49,37 @@ def test_an_exception_of_another_rank_is_raised_with_its_rank(far_side: FarSide)
     assert "on rank 1 of 2:\nTraceback" in caught.value.remote.traceback  # type: ignore[attr-defined]
 
 
-def test_a_rank_that_is_killed_fails_the_job(far_side: FarSide) -> None:
-    response = on_ranks(far_side, 'def f():\n    if os.environ["SREMOTE_RANK"] == "1": os.kill(os.getpid(), 9)\n')
+def test_a_rank_that_is_killed_fails_the_job(this_side: FarSide) -> None:
+    response = on_ranks(this_side, 'def f():\n    if os.environ["SREMOTE_RANK"] == "1": os.kill(os.getpid(), 9)\n')
     assert (response.outcome, response.message.header["status"]) == ("exited", 137)
 
 
-def test_a_rank_that_exits_with_a_status_fails_the_job(far_side: FarSide) -> None:
-    response = on_ranks(far_side, 'def f(): sys.exit(5 if os.environ["SREMOTE_RANK"] == "1" else 0)')
+def test_a_rank_that_exits_with_a_status_fails_the_job(this_side: FarSide) -> None:
+    response = on_ranks(this_side, 'def f(): sys.exit(5 if os.environ["SREMOTE_RANK"] == "1" else 0)')
     assert (response.outcome, response.message.header["status"]) == ("exited", 5)
 
 
-def test_a_launcher_that_is_not_there_is_refused(far_side: FarSide) -> None:
-    response = on_ranks(far_side, "def f(): pass", launch={"launcher": ["no-such-mpiexec", "-n", "2"], "ranks": 2})
+def test_a_launcher_that_is_not_there_is_refused(this_side: FarSide) -> None:
+    response = on_ranks(this_side, "def f(): pass", launch={"launcher": ["no-such-mpiexec", "-n", "2"], "ranks": 2})
     assert (response.outcome, response.message.header["reason"]) == ("refused", "command")
     assert "no-such-mpiexec" in response.message.header["text"]
 
 
-def test_a_launcher_that_fails_ends_the_job_with_its_status(far_side: FarSide) -> None:
-    response = on_ranks(far_side, "def f(): pass", launch={"launcher": ["sh", "-c", "exit 3"], "ranks": 2})
+def test_a_launcher_that_fails_ends_the_job_with_its_status(this_side: FarSide) -> None:
+    response = on_ranks(this_side, "def f(): pass", launch={"launcher": ["sh", "-c", "exit 3"], "ranks": 2})
     assert (response.outcome, response.message.header["status"]) == ("exited", 3)
 
 
-def test_a_launcher_that_tells_no_ranks_is_refused(far_side: FarSide) -> None:
-    response = on_ranks(far_side, "def f(): pass", launch={"launcher": ["env"], "ranks": 2})
+def test_a_launcher_that_tells_no_ranks_is_refused(this_side: FarSide) -> None:
+    response = on_ranks(this_side, "def f(): pass", launch={"launcher": ["env"], "ranks": 2})
     assert response.outcome == "refused"
     assert "does not tell a process its rank" in response.message.header["text"]
 
 
-def test_ranks_leave_nothing_in_the_job_s_directory(far_side: FarSide, tmp_path: Path) -> None:
+def test_ranks_leave_nothing_in_the_job_s_directory(this_side: FarSide, tmp_path: Path) -> None:
     job = tmp_path / "job"
-    request = far_side.request(by_name("os", "getpid"), launch=ALL)
+    request = this_side.request(by_name("os", "getpid"), launch=ALL)
     job.mkdir()
     (job / "request").write_bytes(request.to_bytes())
-    far_side.execute("--job", job)
+    this_side.execute("--job", job)
     assert sorted(path.name for path in job.iterdir()) == ["claim", "request", "response", "stderr", "stdout"]
