@@ -1,7 +1,6 @@
 """Durable jobs: submitted, forgotten, found again by a later process; each runs once, whoever waits for it."""
 
 import asyncio
-import contextlib
 import dataclasses
 import os
 import signal
@@ -29,17 +28,17 @@ PATIENCE = 60.0
 
 @pytest.fixture(scope="module")
 def hosts(sshd: SshServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, tuple[Host, HostSettings]]]:
-    """The shared server with a root of its own, over streams, and over the three verbs only."""
+    """One root: over a stream to this machine, and over ssh with the three verbs only."""
     root = str(tmp_path_factory.mktemp("root"))
     options = {"key_file": sshd.key_file, "known_hosts": sshd.known_hosts}
-    settings = HostSettings(sshd.address, root=root, connector=options, name=sshd.address)
-    with contextlib.ExitStack() as stack:
-        connectors = [stack.enter_context(make_connector(parse_address(sshd.address), **options)) for _ in range(2)]
-        connectors[1].capabilities &= ~Capability.STREAM
-        yield {
-            name: (Host(connector, root=root), settings)
-            for name, connector in zip(("streams", "files"), connectors, strict=True)
-        }
+    here = HostSettings("local:", root=root, name="local:")
+    there = HostSettings(sshd.address, root=root, connector=options, name=sshd.address)
+    with (
+        make_connector(parse_address("local:")) as streams,
+        make_connector(parse_address(sshd.address), **options) as files,
+    ):
+        files.capabilities &= ~Capability.STREAM
+        yield {"streams": (Host(streams, root=root), here), "files": (Host(files, root=root), there)}
 
 
 @pytest.fixture
@@ -295,7 +294,6 @@ def count_to_three() -> int:
 
 
 def test_progress_is_seen_while_it_runs(client: sremote.Client, tmp_path: Path) -> None:
-    """The host's Python has no sremote: what the function finds there is the interpreter's own."""
     job = client.submit_function(with_gates, str(tmp_path / "gate"))
     seen = []
 
