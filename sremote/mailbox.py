@@ -15,7 +15,8 @@ from sremote.connectors.background import BackgroundProcesses
 from sremote.connectors.base import Capability, Connector
 from sremote.connectors.batch import BatchScript, BatchSystem, Resources
 from sremote.connectors.batch_work import EXIT_ELSEWHERE, Patience, cancel_quietly, fetch_when_there, submit_once
-from sremote.connectors.mailbox import MailboxConnector, Pace, Post
+from sremote.connectors.mailbox import MailboxConnector
+from sremote.connectors.mailbox_post import Pace, Post
 from sremote.connectors.through_batch import ThroughBatch
 from sremote.errors import ConnectionLost, FileMissing, HostError, LineError, MailboxEnded, UsageError
 from sremote.host import Host
