@@ -27,6 +27,8 @@ _PATIENCE = 60.0
 """Seconds to wait for another process that writes to the index."""
 _SECRET = ("password", "passphrase", "token", "secret", "prompt")
 """Parts of the names of connector options that are not kept."""
+_PLACES = ("_file", "_env", "_command")
+"""Ends of the names of those that say where a secret is, and are none."""
 
 
 @dataclass(frozen=True)
@@ -122,9 +124,15 @@ def settings_text(settings: HostSettings) -> str:
     entries["connector"] = {
         name: os.fspath(value) if isinstance(value, os.PathLike) else value
         for name, value in settings.connector.items()
-        if not any(part in name for part in _SECRET) and isinstance(value, str | int | float | bool | os.PathLike)
+        if name.endswith(_PLACES) or not any(part in name for part in _SECRET)
+        if isinstance(value, str | int | float | bool | os.PathLike) or _is_words(value)
     }
     return json.dumps(entries, sort_keys=True)
+
+
+def _is_words(value: object) -> bool:
+    """Say whether an option is a command as a list."""
+    return isinstance(value, list | tuple) and all(isinstance(word, str) for word in value)
 
 
 class Index:

@@ -36,6 +36,7 @@ from sremote.connectors.errors import (
 )
 from sremote.connectors.newt import NewtConnector
 from sremote.gateway.access import Key, read_key
+from sremote.index import index
 from tests.kit.gateway import MACHINE, TOKEN, Gateway, gateway
 from tests.kit.program import PROGRAM
 from tests.kit.program import sremote as run_program
@@ -265,6 +266,16 @@ def test_calls_go_over_one_stream_with_live_output_and_sessions(
         with client.session() as session:
             assert session.call("math", "sqrt", [16]) == 4.0
             assert session.call("os", "getpid") == session.call("os", "getpid")
+
+
+def test_a_job_is_found_again_by_whoever_has_only_its_id(shared: Gateway) -> None:
+    """Where the token is read from is remembered; the token itself is not."""
+    with client_of(shared) as client:
+        job = client.submit("math", "hypot", [3, 4])
+
+    assert sremote.job(job.id).result() == 5.0
+    for file in index().folder.iterdir():
+        assert file.is_dir() or TOKEN.encode() not in file.read_bytes()
 
 
 def test_a_warm_call_takes_one_round_trip(tmp_path: Path) -> None:
