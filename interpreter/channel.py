@@ -284,6 +284,8 @@ class Channel:
             raise FormatError("the stream is damaged: more came on channel {} than may".format(self.number))
         if kind == frames.PART:
             self._partial += payload
+            if self._arrived + self._window // 2 < self._offered:
+                return  # nobody needs to wake up for this
         elif self._partial:
             self._partial += payload
             whole, self._partial = self._partial, bytearray()
