@@ -7,6 +7,7 @@ response as a file.  The interpreter goes there once, as a file that unpacks its
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 import posixpath
 from collections.abc import Mapping
@@ -37,8 +38,12 @@ class BatchExchange(FileExchange):
         self._program = SelfUnpacking(host)
 
     def submit(self, requests: Mapping[str, Message]) -> dict[str, int]:
-        """Put jobs where the batch jobs that are to run them accept them from."""
-        self._put(requests)
+        """Put jobs where the batch jobs that are to run them find them: in their folders, which have to be there."""
+        self.prepare()
+        for job_id, request in requests.items():
+            content = b"".join(request.chunks())
+            place = posixpath.join(absolute_root(self._host), "jobs", job_id, "request")
+            again(self._connector, functools.partial(self._connector.put, content, place))
         return dict.fromkeys(requests, 1)
 
     def run(

@@ -376,6 +376,11 @@ def test_a_facility_without_checksums_is_believed(site: Site, client: Client, tm
 
 
 @without_commands
+def test_a_job_is_submitted_and_collected(client: Client) -> None:
+    assert client.submit("math", "sqrt", [16]).result() == 4.0
+
+
+@without_commands
 def test_the_doctor_looks_by_way_of_jobs(site: Site) -> None:
     options = {key: value for key, value in site.options.items() if key != "root"}
     settings = HostSettings(site.address, root=site.options["root"], connector={**options, "longest_pause": 0.2})
