@@ -12,8 +12,8 @@ from sremote.connectors.base import Process
 from sremote.connectors.errors import ConnectionLost, LineTimeout
 from sremote.connectors.ssh_transport import PACKET_SIZE, TunedTransport, exit_signal
 
-NOTICE = 0.5
-"""Seconds in which a transport that drops has noticed it: its channels are closed a little before."""
+NOTICE = 5.0
+"""Seconds in which a transport that drops has noticed it, if need be: its channels are closed a little before."""
 
 
 class ChannelProcess(Process):

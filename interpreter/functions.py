@@ -80,7 +80,10 @@ def _from_source(
     except SyntaxError as error:
         version = "{}.{}".format(*sys.version_info[:2])
         raise Refusal("code", "Python {} cannot read the function's source: {}".format(version, error)) from None
-    for module_name, _, qualname in (allowed.partition(":") for allowed in request.header.get("allow") or ()):
+    own = "{}:".format(target.get("module"))
+    # Of classes that share a name, that of the function's own module is the one that came along: it is last, and stays.
+    for allowed in sorted(request.header.get("allow") or (), key=lambda allowed: bool(allowed.startswith(own))):
+        module_name, _, qualname = allowed.partition(":")
         if isinstance(space.get(qualname), type):
             space[qualname].__module__ = module_name
             main[qualname] = space[qualname]

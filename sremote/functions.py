@@ -85,7 +85,7 @@ def add_function(
     message.add("source", source.text.encode())
     if source.data:
         encode(message, "globals", source.data)
-    return {"kind": "source", "name": source.name, "imports": source.imports}
+    return {"kind": "source", "name": source.name, "imports": source.imports, "module": inner.__module__}
 
 
 def add_text(message: Message, source: str | types.ModuleType) -> None:

@@ -31,6 +31,7 @@ class TestLocal(ConnectorConformance):
             yield connector
 
 
+@pytest.mark.long
 class TestProgramInFront(ConnectorConformance):
     """A program that stays in between while the command runs."""
 

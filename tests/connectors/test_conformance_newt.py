@@ -12,7 +12,7 @@ from tests.kit.newt_server import MACHINE, PASSWORD, USER, NewtServer
 from tests.kit.web import running
 
 
-@pytest.fixture(scope="module", params=[1, 2], ids=["newt 1", "newt 2"])
+@pytest.fixture(scope="module", params=[1, pytest.param(2, marks=pytest.mark.long)], ids=["newt 1", "newt 2"])
 def signed_in(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[NewtConnector]:
     """A connector that all tests share, as signing in takes longer than most of them."""
     folder = tmp_path_factory.mktemp("newt")

@@ -80,7 +80,7 @@ def test_workers_are_launched_as_jobs_and_waited_for(run: Program) -> None:
     assert "1 tasks are not finished" in run("wait", "--timeout", "0.01", status=5)
     (job,) = run("launch", "--workers", "2", "--walltime", "10m", "--env", "A=b").split()
     assert re.fullmatch(r"\d{8}T\d{6}-[0-9a-f]{16}", job)
-    assert run("wait", "--timeout", "60", status=1) == "q: 1 FAILED, 0 workers\n"
+    assert re.match("q: 1 FAILED, [01] workers\n", run("wait", "--timeout", "60", status=1))  # which end a little later
     assert run("recover") == "0 tasks of 0 dead workers are pending again, 0 have failed.\n"
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import datetime
 import functools
+import importlib
 import operator
 import os.path
 import random
@@ -349,3 +350,17 @@ def defined_in(folder: Path, text: str):
     space = {"__name__": "written"}
     exec(compile(text, path, "exec"), space)
     return space["function"]
+
+
+def test_a_class_of_the_functions_own_module_comes_back_though_another_has_its_name(
+    local_client, tmp_path, monkeypatch
+):
+    monkeypatch.syspath_prepend(tmp_path)
+    text = "from dataclasses import dataclass\n@dataclass\nclass Twin:\n    x: int\ndef twin(x):\n    return Twin(x)\n"
+    modules = []
+    for name in ("one_of_two", "two_of_two"):
+        (tmp_path / f"{name}.py").write_text(text)
+        modules.append(importlib.import_module(name))
+        sremote.allow(modules[-1].Twin)
+    for module in modules:
+        assert local_client.call_function(module.twin, 3) == module.Twin(3)

@@ -51,7 +51,7 @@ def bare_host(start: Callable[[int], SshServer], minor: int, home: Path) -> Iter
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("minor", [6, 8, 13])
+@pytest.mark.parametrize("minor", [6, *(pytest.param(minor, marks=pytest.mark.long) for minor in (8, 13))])
 def test_a_bare_host_gets_packages_with_wheels_for_its_own_python(
     bare_server: Callable[[int], SshServer], minor: int, client_home: Path, cache: Path
 ) -> None:
@@ -95,6 +95,7 @@ def test_a_package_without_a_wheel_is_built_here(installed_host: Host) -> None:
         ("furnace", r"furnace has no wheel for Python 3\.\d+ on linux_\w+"),
     ],
 )
+@pytest.mark.long
 def test_a_package_that_cannot_be_had_for_the_host_is_named(installed_host: Host, package: str, reason: str) -> None:
     before = tree(environment(installed_host).parent)
     with pytest.raises(NotInstalled, match=reason):
@@ -109,6 +110,7 @@ def test_no_network_here_is_said_to_be_that(installed_host: Host, monkeypatch: p
         install(installed_host, packages=["newblade"], offline=True)
 
 
+@pytest.mark.long
 def test_what_the_host_has_is_not_sent_again(installed_host: Host) -> None:
     said: list[str] = []
     install(

@@ -54,6 +54,7 @@ def test_a_repository_is_built_and_installed_once(installed_host: Host, reposito
     assert not any(text.startswith("building") for text in said)
 
 
+@pytest.mark.long
 def test_a_new_commit_is_installed_though_its_version_is_the_same(installed_host: Host, repository: Path) -> None:
     install(installed_host, git=[f"{repository.as_uri()}@main"])
     moved = commit(repository, 3)
@@ -81,6 +82,7 @@ def test_a_repository_that_is_not_there_is_named(host: Host, tmp_path: Path) -> 
         install(host, git=[f"file://{tmp_path}/nowhere"])
 
 
+@pytest.mark.long
 def test_a_project_may_be_in_a_folder_of_its_repository(installed_host: Host, tmp_path: Path) -> None:
     folder = tmp_path / "repository"
     make_project(folder / "py", "chisel", "1.0", text="VALUE = 7\n")
@@ -91,6 +93,7 @@ def test_a_project_may_be_in_a_folder_of_its_repository(installed_host: Host, tm
     assert run_in(environment(installed_host), VALUE) == "7"
 
 
+@pytest.mark.long
 def test_a_project_of_this_machine_is_installed_again_only_when_it_changed(
     installed_host: Host, tmp_path: Path
 ) -> None:

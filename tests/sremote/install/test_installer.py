@@ -43,18 +43,21 @@ def test_the_second_time_nothing_changes(installed_host: Host) -> None:
     assert tree(Path(installed_host.probe().root)) == before
 
 
+@pytest.mark.long
 def test_what_was_installed_before_stays(installed_host: Host) -> None:
     report = install(installed_host, packages=["newblade"])
     assert report.installed == {"hammer": "1.0", "oldblade": "1.0", "newblade": "1.0"}
     assert report.differences == {"newblade": (None, "1.0")}
 
 
+@pytest.mark.long
 def test_another_version_takes_the_place_of_the_one_before(installed_host: Host) -> None:
     report = install(installed_host, packages=["hammer==2.0"])
     assert report.differences == {"hammer": ("1.0", "2.0")}
     assert "hammer 2.0 (was 1.0)" in [step.detail for step in report.steps]
 
 
+@pytest.mark.long
 def test_what_was_asked_for_before_limits_what_comes_later(installed_host: Host) -> None:
     with pytest.raises(NotInstalled, match="conflict"):
         install(installed_host, packages=["nail"])
@@ -88,6 +91,7 @@ def test_a_failure_leaves_the_environment_as_it_was(installed_host: Host) -> Non
     assert tree(environment(installed_host).parent) == before
 
 
+@pytest.mark.long
 def test_a_program_of_a_package_runs_after_every_change(host: Host) -> None:
     install(host, packages=["hammer==1.0"])
     install(host, packages=["oldblade"])
@@ -104,6 +108,7 @@ def test_a_job_that_runs_keeps_the_environment_it_started_in(installed_host: Hos
     assert not started.exists()
 
 
+@pytest.mark.long
 def test_another_python_makes_the_environment_anew_with_all_that_was_in_it(installed_host: Host) -> None:
     report = install(installed_host, python=other_python())
     place = environment(installed_host)
@@ -121,6 +126,7 @@ def test_an_environment_whose_python_has_gone_is_made_anew(installed_host: Host,
     assert run_in(environment(installed_host), "import hammer; print(hammer.VERSION)") == "1.0"
 
 
+@pytest.mark.long
 def test_a_damaged_record_makes_the_environment_anew(installed_host: Host) -> None:
     (environment(installed_host) / "sremote.json").write_text("{")
     report = install(installed_host)
@@ -135,6 +141,7 @@ def test_a_folder_that_sremote_did_not_make_is_left_alone(host: Host) -> None:
     assert tree(environment(host)) == []
 
 
+@pytest.mark.long
 def test_environments_of_several_names_stand_side_by_side(installed_host: Host) -> None:
     install(installed_host, environment="new", packages=["hammer==2.0"])
     assert run_in(environment(installed_host, "default"), "import hammer; print(hammer.VERSION)") == "1.0"
@@ -147,6 +154,7 @@ def test_a_name_that_leads_elsewhere_is_refused(host: Host, name: str) -> None:
         install(host, environment=name)
 
 
+@pytest.mark.long
 def test_a_requirements_file_is_followed(host: Host, tmp_path: Path) -> None:
     (tmp_path / "more.txt").write_text("oldblade ; python_version >= '3'\nnewblade ; python_version < '3'\n")
     (tmp_path / "limits.txt").write_text("hammer<2\n")
