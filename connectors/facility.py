@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import hashlib
 import posixpath
@@ -116,9 +117,9 @@ class FacilityConnector(Connector):
         return given
 
     @staticmethod
+    @abc.abstractmethod
     def read_error(answer: requests.Response) -> str | None:
         """Return what an answer of this gateway says went wrong."""
-        raise NotImplementedError
 
     @property
     def home(self) -> str:

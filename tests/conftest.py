@@ -1,6 +1,7 @@
 """Fixtures that all tests share: an environment that is not the user's own, and running servers."""
 
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Generator, Iterator
@@ -20,6 +21,26 @@ COVERING = (
     "sremote/test_jobs",
 )
 """The tests whose child processes count as covered.  They take twice as long for it, so the others go without."""
+
+REPEATING = re.compile(
+    r"""
+    connectors/test_conformance_facilities\.py::TestSfapi            # its verbs are those of newt
+    | gateway/test_conformance_gateway\.py::TestGatewayWithoutStreams
+    | sremote/channels/.*\[(openssh|python3\.13)                     # over another way, or on another Python
+    | sremote/execnet/.*\[via
+    | sremote/objects/.*\[(openssh|via|local\ python3\.13)
+    | sremote/test_functions\.py::TestOnEveryPython.*\[python3\.(7|8|9|10|12)
+    | sremote/install/test_wheels\.py.*\[python3\.(7|8|9|10|12)
+    | sremote/test_client\.py.*\[files
+    | sremote/test_via\.py::TestConformance
+    | sremote/launcher/.*\[tmux
+    | sremote/test_cli_files\.py::test_(install_shows_progress|a_copy_shows_a_bar|delete_and_always|facts_are_shown)
+    | sremote/install/test_installer\.py::test_(an_environment_without|progress_tells|the_hosts_pip|a_failure_leaves)
+    | test_documentation\.py::test_an_example_goes_to_the_host
+    """,
+    re.VERBOSE,
+)
+"""Tests that say little more than others that are run: they are marked ``long``."""
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -62,6 +83,13 @@ def ssh_address(sshd: SshServer, client_home: Path) -> str:
     """The shared server's name, which ~/.ssh/config explains to both ssh connectors."""
     configure_ssh(client_home, sshd)
     return sshd.name
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what is in REPEATING."""
+    for item in items:
+        if REPEATING.search(item.nodeid):
+            item.add_marker(pytest.mark.long)
 
 
 @pytest.hookimpl(wrapper=True)
