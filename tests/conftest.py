@@ -32,6 +32,9 @@ REPEATING = re.compile(
     | sremote/test_functions\.py::TestOnEveryPython.*\[python3\.(7|8|9|10|12)
     | sremote/install/test_wheels\.py.*\[python3\.(7|8|9|10|12)
     | sremote/test_client\.py.*\[files
+    | sremote/test_jobs\.py.*\[files
+    | connectors/test_newt\.py.*\[newt\ 2
+    | interpreter/test_(output|refusals|outcomes|commands)\.py.*\[python3\.6
     | sremote/test_via\.py::TestConformance
     | sremote/launcher/.*\[tmux
     | sremote/test_cli_files\.py::test_(install_shows_progress|a_copy_shows_a_bar|delete_and_always|facts_are_shown)
