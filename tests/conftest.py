@@ -26,9 +26,9 @@ REPEATING = re.compile(
     r"""
     connectors/test_conformance_facilities\.py::TestSfapi            # its verbs are those of newt
     | gateway/test_conformance_gateway\.py::TestGatewayWithoutStreams
-    | sremote/channels/.*\[(openssh|python3\.13)                     # over another way, or on another Python
+    | sremote/channels/.*\[(openssh|via|python3\.13)                     # over another way, or on another Python
     | sremote/execnet/.*\[via
-    | sremote/objects/.*\[(openssh|via|local\ python3\.13)
+    | sremote/objects/.*\[(openssh|ssh|via|local\ python3\.13)
     | sremote/test_functions\.py::TestOnEveryPython.*\[python3\.(7|8|9|10|12)
     | sremote/install/test_wheels\.py.*\[python3\.(7|8|9|10|12)
     | sremote/test_client\.py.*\[files
