@@ -45,6 +45,8 @@ PIECE = 1 << 16
 """Bytes of a stream in one message."""
 MESSAGE_LIMIT = 1 << 20
 """Bytes of a message; the longest is the first, with the command's words."""
+ANSWER_TIMEOUT = 5.0
+"""Seconds in which a gateway answers to a WebSocket, before another connection is tried."""
 PING = 30.0
 """Seconds between signs of life; a line without an answer for PING_TIMEOUT is lost."""
 PING_TIMEOUT = 60.0
@@ -81,7 +83,19 @@ class GatewayStreams(StreamConnector):
         return WebSocketProcess(socket, argv, self.name)
 
     def _dial(self) -> ClientConnection:
-        """Open a WebSocket.  Raises SignInRefused where the session has ended."""
+        """Open a WebSocket, over another connection where one gives no answer: nothing has been asked for yet."""
+        first = min(ANSWER_TIMEOUT, self.connect_timeout / 2)
+        try:
+            return self._dial_once(first)
+        except LineTimeout:
+            pass
+        try:
+            return self._dial_once(self.connect_timeout - first)
+        except LineTimeout as error:
+            raise HostUnreachable(error.message) from error
+
+    def _dial_once(self, timeout: float) -> ClientConnection:
+        """Open a WebSocket.  Raises SignInRefused where the session has ended, LineTimeout after ``timeout`` seconds."""
         from websockets.exceptions import InvalidStatus, WebSocketException
         from websockets.sync.client import connect
 
@@ -95,7 +109,7 @@ class GatewayStreams(StreamConnector):
                 additional_headers={"Cookie": self._http.cookies()},
                 user_agent_header="sremote",
                 compression=None,
-                open_timeout=self.connect_timeout,
+                open_timeout=timeout,
                 ping_interval=PING,
                 ping_timeout=PING_TIMEOUT,
                 max_size=MESSAGE_LIMIT,
@@ -112,7 +126,7 @@ class GatewayStreams(StreamConnector):
         except ssl.SSLError as error:
             raise HostKeyError(f"{self.name}: the gateway's certificate is not trusted: {error}") from error
         except TimeoutError as error:
-            raise HostUnreachable(f"{self.name}: no answer within {self.connect_timeout:g} seconds") from error
+            raise LineTimeout(f"{self.name}: no answer within {self.connect_timeout:g} seconds") from error
         except (WebSocketException, EOFError, OSError) as error:
             raise HostUnreachable(
                 f"{self.name}: cannot open a WebSocket: {error}",
