@@ -95,7 +95,7 @@ class GatewayStreams(StreamConnector):
             raise HostUnreachable(error.message) from error
 
     def _dial_once(self, timeout: float) -> ClientConnection:
-        """Open a WebSocket.  Raises SignInRefused where the session has ended, LineTimeout after ``timeout`` seconds."""
+        """Open a WebSocket.  Raises SignInRefused where the session has ended, LineTimeout after ``timeout``."""
         from websockets.exceptions import InvalidStatus, WebSocketException
         from websockets.sync.client import connect
 
