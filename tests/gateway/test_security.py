@@ -397,6 +397,7 @@ def test_the_secret_of_another_session_is_no_good(shared: Gateway) -> None:
         assert two.post(shared.url + "/sign-out", data={"csrf": secret[1]}, timeout=TIMEOUT).status_code == 200
 
 
+@pytest.mark.long
 def test_a_page_of_another_site_opens_no_websocket(shared: Gateway, api: Any) -> None:
     from websockets.exceptions import InvalidStatus
     from websockets.sync.client import connect
